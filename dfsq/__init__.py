@@ -1,0 +1,32 @@
+"""dfsq quantizes pretrained image super-resolution networks after training, to 8…2 bits.
+
+Names are resolved on first use, so that importing the package does not import torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from dfsq.version import __version__
+
+if TYPE_CHECKING:
+    from dfsq.artifact import save
+    from dfsq.evaluation.evaluator import evaluate
+    from dfsq.loading import load
+    from dfsq.model import SRModel
+
+__all__ = ["SRModel", "__version__", "evaluate", "load", "save"]
+
+_HOMES = {
+    "SRModel": "dfsq.model",
+    "evaluate": "dfsq.evaluation.evaluator",
+    "load": "dfsq.loading",
+    "save": "dfsq.artifact",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dfsq' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

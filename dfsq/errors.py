@@ -1,0 +1,29 @@
+"""Failures that a user can act on.
+
+Every message is one line that names the value, the limit and the remedy. The command line prints it and exits with
+:attr:`DfsqError.exit_code`; a caller from Python catches the type.
+"""
+
+
+class DfsqError(Exception):
+    """A run that cannot go on: damaged input, unreadable image, full disk. Exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(DfsqError):
+    """A request that cannot be right: an option out of range, a pattern without a match. Exit code 2."""
+
+    exit_code = 2
+
+
+class CheckpointError(DfsqError):
+    """A checkpoint that cannot be read as the state of a known network."""
+
+
+class ArtifactError(DfsqError):
+    """A dfsq artifact that is damaged or was written by a newer version."""
+
+
+class ImageError(DfsqError):
+    """An image, or a folder of images, that cannot be used."""

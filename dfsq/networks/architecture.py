@@ -1,0 +1,77 @@
+"""What one architecture tells about itself: how to recognise it, read its hyper-parameters and build it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+State = dict[str, Tensor]
+"""Parameter names and tensors, containers and wrapper prefixes already removed."""
+Hyperparameters = Mapping[str, Any]
+"""Keyword arguments of a network's constructor; JSON types only, ``scale`` always among them."""
+
+
+def _unchanged(state: State) -> State:
+    return state
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One spelling of an architecture's parameter names."""
+
+    keys: tuple[str, ...]
+    """Names that are all present in a checkpoint of this dialect."""
+    absent: tuple[str, ...] = ()
+    """Names that are in no checkpoint of this dialect."""
+    rename: Callable[[State], State] = _unchanged
+    """Maps the names to those of the architecture's own module."""
+
+    def matches(self, state: State) -> bool:
+        """Whether ``state`` is written in this dialect."""
+        return all(key in state for key in self.keys) and not any(key in state for key in self.absent)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One network family. A file of :mod:`dfsq.networks` defines one as its ``ARCHITECTURE``."""
+
+    name: str
+    """Registry name, lower case: what ``--arch`` takes."""
+    title: str
+    """Name and source as people cite them, for example ``"EDSR (Lim et al. 2017)"``."""
+    dialects: tuple[Dialect, ...]
+    hyperparameters: Callable[[State, int | None], Hyperparameters]
+    """Reads the constructor's arguments from shapes. The second argument is the scale asked for, if any; it matters where a
+    checkpoint does not determine its scale. Raises :class:`~dfsq.errors.CheckpointError` when the shapes contradict it."""
+    build: Callable[..., nn.Module]
+    """The module, called with the hyper-parameters."""
+    rgb_range: float = 1.0
+    """Input and output range of the published checkpoints: 1 or 255."""
+    body: tuple[str, ...] | None = None
+    """Shell-style patterns of the layers that the DFSQ paper quantizes (§4.1); None: derived by :mod:`dfsq.networks.scope`."""
+    drop: Callable[[Hyperparameters], tuple[str, ...]] = lambda _: ()
+    """Name prefixes in the checkpoint that this choice of hyper-parameters does not use."""
+
+    def dialect(self, state: State) -> Dialect | None:
+        """Return the dialect ``state`` is written in, or None."""
+        return next((dialect for dialect in self.dialects if dialect.matches(state)), None)
+
+    def similarity(self, state: State) -> float:
+        """Share of the best dialect's ``keys`` that ``state`` has, in 0–1."""
+        return max(sum(key in state for key in dialect.keys) / len(dialect.keys) for dialect in self.dialects)
+
+
+def count(state: State, pattern: str) -> int:
+    """Count the consecutive indices from the first one on for which ``pattern.format(index)`` is a key of ``state``.
+
+    >>> count({"body.0.weight": ..., "body.1.weight": ...}, "body.{}.weight")
+    2
+    """
+    start = 0 if pattern.format(0) in state else 1
+    index = start
+    while pattern.format(index) in state:
+        index += 1
+    return index - start

@@ -1,0 +1,101 @@
+"""EDSR, baseline and large (Lim et al., CVPRW 2017, §3)."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from torch import Tensor, nn
+
+from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count
+from dfsq.networks.blocks import conv, mean_shift, pixel_shuffle_scale, pixel_shuffle_upsampler
+
+DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
+"""Mean colour of DIV2K in 0–1, which BasicSR keeps outside its checkpoints."""
+
+
+class ResidualBlock(nn.Module):
+    """Convolution, ReLU, convolution, scaled and added to the input."""
+
+    def __init__(self, features: int, residual_scale: float) -> None:
+        super().__init__()
+        self.body = nn.Sequential(conv(features, features), nn.ReLU(), conv(features, features))
+        self.residual_scale = residual_scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual: Tensor = self.body(x)
+        return x + residual * self.residual_scale
+
+
+class EDSR(nn.Module):
+    """EDSR under the parameter names of EDSR-PyTorch; input and output in 0–255."""
+
+    def __init__(self, scale: int, blocks: int, features: int, residual_scale: float) -> None:
+        super().__init__()
+        self.sub_mean = mean_shift()
+        self.head = nn.Sequential(conv(3, features))
+        self.body = nn.Sequential(
+            *(ResidualBlock(features, residual_scale) for _ in range(blocks)), conv(features, features)
+        )
+        self.tail = nn.Sequential(
+            nn.Sequential(*pixel_shuffle_upsampler(features, scale)), conv(features, 3)
+        )
+        self.add_mean = mean_shift()
+
+    def forward(self, x: Tensor) -> Tensor:
+        shallow = self.head(self.sub_mean(x))
+        output: Tensor = self.add_mean(self.tail(shallow + self.body(shallow)))
+        return output
+
+
+def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
+    features = state["head.0.weight"].shape[0]
+    return {
+        "scale": pixel_shuffle_scale(state, "tail.0.{}.weight", features),
+        "blocks": count(state, "body.{}.body.0.weight"),
+        "features": features,
+        # Not visible in any shape: the large configuration (256 features) is trained with 0.1 (§3.3).
+        "residual_scale": 0.1 if features >= 256 else 1.0,
+    }
+
+
+def _from_basicsr(state: State) -> State:
+    """Rename BasicSR's EDSR, which works in 0–1 and subtracts the mean itself, to EDSR-PyTorch's names."""
+    blocks = count(state, "body.{}.conv1.weight")
+    rules = (
+        (r"^conv_first\.", "head.0."),
+        (r"^body\.(\d+)\.conv1\.", r"body.\1.body.0."),
+        (r"^body\.(\d+)\.conv2\.", r"body.\1.body.2."),
+        (r"^conv_after_body\.", f"body.{blocks}."),
+        (r"^upsample\.", "tail.0."),
+        (r"^conv_last\.", "tail.1."),
+    )
+    renamed: State = {}
+    for key, value in state.items():
+        for pattern, replacement in rules:
+            key = re.sub(pattern, replacement, key)
+        renamed[key] = value
+    for name, sign in (("sub_mean", -1.0), ("add_mean", 1.0)):
+        renamed[f"{name}.weight"] = torch.eye(3).view(3, 3, 1, 1)
+        renamed[f"{name}.bias"] = sign * 255.0 * torch.tensor(DIV2K_MEAN)
+    return renamed
+
+
+ARCHITECTURE = Architecture(
+    name="edsr",
+    title="EDSR (Lim et al. 2017)",
+    dialects=(
+        Dialect(
+            keys=("sub_mean.weight", "head.0.weight", "body.0.body.0.weight", "tail.0.0.weight", "tail.1.weight")
+        ),
+        Dialect(
+            keys=("conv_first.weight", "body.0.conv1.weight", "conv_after_body.weight", "upsample.0.weight"),
+            absent=("body.0.norm1.weight",),
+            rename=_from_basicsr,
+        ),
+    ),
+    hyperparameters=_hyperparameters,
+    build=EDSR,
+    rgb_range=255.0,
+    body=("body.*.body.0", "body.*.body.2"),
+)

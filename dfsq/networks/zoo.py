@@ -1,0 +1,1 @@
+"""Every other architecture, through spandrel (the extra ``dfsq[zoo]``)."""
