@@ -1,1 +1,7 @@
-"""calibration"""
+"""Calibration: everything that looks at data to choose the parameters of a quantized network."""
+
+from calibration.images import PatchStream
+from calibration.quantize import quantize
+from calibration.recipe import RECIPES, Recipe, recipe
+
+__all__ = ["RECIPES", "PatchStream", "Recipe", "quantize", "recipe"]

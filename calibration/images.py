@@ -1,0 +1,121 @@
+"""Calibration patches: cut from files one at a time, so that memory does not grow with their number."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dfsq.errors import ImageError, UsageError
+from dfsq.evaluation.bicubic import downscale
+from dfsq.evaluation.images import list_images, read_image
+
+BATCH = 8
+"""Patches per forward pass."""
+Image = NDArray[np.uint8]
+
+
+class PatchStream:
+    """Random LR patches of image files, as batches for a network.
+
+    Iterating yields float32 ``(n, 3, p, p)`` in 0–1 with n ≤ 8 and p = patch_size / scale, ``patches`` in all. The same ``seed``
+    and files give the same patches. Files that are unreadable or smaller than a patch are passed over and reported to
+    ``on_skip``; when none is left, :class:`ImageError` is raised.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Path] | Sequence[Image],
+        *,
+        scale: int,
+        patches: int = 32,
+        patch_size: int = 192,
+        seed: int = 0,
+        is_lr: bool = False,
+        on_skip: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """``sources``: files, folders, or uint8 ``(H, W, 3)`` arrays; HR, downscaled here, unless ``is_lr``."""
+        if patch_size < scale:
+            raise UsageError(f"patch size {patch_size} is below the scale {scale}; choose at least {scale}")
+        self.patches = patches
+        self.patch = patch_size // scale
+        """Height and width of an LR patch in pixels."""
+        self._sources = _files(sources)
+        self._scale = 1 if is_lr else scale
+        self._seed = seed
+        self._on_skip = on_skip
+        self._digest = hashlib.sha256()
+
+    def __iter__(self) -> Iterator[Tensor]:
+        self._digest = hashlib.sha256()
+        batch: list[Image] = []
+        for patch in self._cut():
+            self._digest.update(patch.tobytes())
+            batch.append(patch)
+            if len(batch) == BATCH:
+                yield _to_tensor(batch)
+                batch = []
+        if batch:
+            yield _to_tensor(batch)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the bytes of the patches of the last iteration, hexadecimal."""
+        return self._digest.hexdigest()
+
+    def _cut(self) -> Iterator[Image]:
+        generator = np.random.default_rng(self._seed)
+        pool = [self._sources[index] for index in generator.permutation(len(self._sources))]
+        size = self.patch * self._scale
+        position = 0
+        for _ in range(self.patches):
+            while (image := self._usable(pool[position % len(pool)], size)) is None:
+                del pool[position % len(pool)]
+                if not pool:
+                    raise ImageError(
+                        f"none of the {len(self._sources)} calibration images is readable and at least {size}×{size}; "
+                        "use larger images or a smaller --patch-size"
+                    )
+            position = (position + 1) % len(pool)
+            top = int(generator.integers(image.shape[0] - size + 1))
+            left = int(generator.integers(image.shape[1] - size + 1))
+            crop = image[top : top + size, left : left + size]
+            yield crop if self._scale == 1 else downscale(crop, self._scale)
+
+    def _usable(self, source: Path | Image, size: int) -> Image | None:
+        try:
+            image = read_image(source) if isinstance(source, Path) else source
+        except ImageError as error:
+            self._on_skip(f"skipped: {error}")
+            return None
+        if min(image.shape[:2]) < size:
+            where = source if isinstance(source, Path) else "image"
+            self._on_skip(f"skipped: {where} is {image.shape[1]}×{image.shape[0]}, smaller than a {size}×{size} patch")
+            return None
+        return image
+
+
+def _files(sources: Sequence[Path] | Sequence[Image]) -> list[Path | Image]:
+    found: list[Path | Image] = []
+    for source in sources:
+        if isinstance(source, np.ndarray):
+            found.append(source)
+        elif source.is_dir():
+            found += list_images(source)
+        elif source.exists():
+            found.append(source)
+        else:
+            raise UsageError(f"calibration path {source} does not exist")
+    if not found:
+        listed = ", ".join(str(source) for source in sources)
+        raise ImageError(f"no images in {listed}; PNG, JPEG, BMP, TIFF and WebP files are read")
+    return found
+
+
+def _to_tensor(batch: list[Image]) -> Tensor:
+    return torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float() / 255

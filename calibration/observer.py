@@ -1,0 +1,47 @@
+"""Streaming statistics of a layer's input: integer histograms of the normalized values, nothing else is kept."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dfsq.quantizers.normalization import bin_index, channel_statistics
+from dfsq.quantizers.universal import UniversalSet
+
+
+class HistogramObserver:
+    """Counts the channel-wise normalized input of one layer on the grid of the universal set.
+
+    Whether the input is non-negative, and so how it is normalized, is only known at the end. Both histograms are counted until
+    the first negative value, which settles it. Counts are integers, so neither batch order nor batch size changes the result.
+    """
+
+    def __init__(self, universal: UniversalSet, channel_axis: int) -> None:
+        self._universal = universal
+        self._channel_axis = channel_axis
+        self._signed: Tensor | None = None
+        self._non_negative: Tensor | None = None
+        self.signed = False
+        """Whether a negative value was seen."""
+
+    def observe(self, x: Tensor) -> None:
+        """Count one batch: samples on axis 0, channels on the layer's channel axis."""
+        self.signed = self.signed or bool(x.amin() < 0)
+        self._signed = self._count(x, True, self._signed)
+        self._non_negative = None if self.signed else self._count(x, False, self._non_negative)
+
+    def _count(self, x: Tensor, signed: bool, total: Tensor | None) -> Tensor:
+        bins = self._universal.bins
+        index = bin_index(x, *channel_statistics(x, signed, self._channel_axis), bins)
+        index = index.movedim(self._channel_axis, -1)
+        channels = index.shape[-1]
+        flat = index + torch.arange(0, channels * bins, bins, device=x.device, dtype=torch.int32)
+        counts = torch.bincount(flat.reshape(-1), minlength=channels * bins).view(channels, bins)
+        return counts if total is None else total.add_(counts)
+
+    def histogram(self) -> Tensor:
+        """Counts per channel and bin over −1…1: int64 ``(C, bins)`` on the CPU. Raises RuntimeError before any input was seen."""
+        counts = self._signed if self.signed else self._non_negative
+        if counts is None:
+            raise RuntimeError("the layer was never called during calibration")
+        return counts.cpu()

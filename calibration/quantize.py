@@ -1,0 +1,147 @@
+"""Quantization of a whole model: observe, select, replace."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from calibration.images import PatchStream
+from calibration.observer import HistogramObserver
+from calibration.recipe import Recipe
+from calibration.selection import select
+from calibration.weights import quantize_weight
+from dfsq.errors import UsageError
+from dfsq.model import Quantization, SRModel
+from dfsq.networks.scope import QUANTIZABLE
+from dfsq.nn import SubsetQuantizer, channel_axis, replace
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, steps done and steps in all."""
+MIN_OUTSIDE = 1000
+"""Layers outside the body scope with fewer weights stay as they are: nothing would be saved."""
+
+
+@dataclass(frozen=True)
+class LayerBits:
+    """Bits of one layer; ``a_bits`` None leaves its input in full precision."""
+
+    w_bits: int
+    a_bits: int | None
+
+
+def quantize(
+    model: SRModel,
+    images: PatchStream | Iterable[Tensor],
+    recipe: Recipe | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> SRModel:
+    """Quantize a full-precision ``model`` and return a new one; ``model`` itself is not changed.
+
+    ``images`` are LR batches ``(N, 3, H, W)`` in 0–1, seen once, one batch at a time: a :class:`PatchStream` or any iterable.
+    Raises :class:`UsageError` for patterns in the recipe that match no layer, and for a model that is quantized already.
+    """
+    recipe = recipe or Recipe()
+    if model.quantization is not None:
+        raise UsageError("the model is quantized already; start from the full-precision checkpoint")
+    plan = plan_layers(model, recipe)
+    histograms = _observe(model, [name for name, bits in plan.items() if bits.a_bits], images, recipe, progress)
+    quantized = copy.deepcopy(model)
+    for done, (name, bits) in enumerate(plan.items()):
+        progress("Selecting points", done, len(plan))
+        _quantize_layer(quantized.net, name, bits, histograms.get(name), recipe)
+    progress("Selecting points", len(plan), len(plan))
+    quantized.quantization = Quantization(recipe.to_dict(), _describe(images))
+    return quantized
+
+
+def plan_layers(model: SRModel, recipe: Recipe) -> Mapping[str, LayerBits]:
+    """Which layers ``recipe`` quantizes, and to how many bits, in the order of the network's definition.
+
+    Raises :class:`UsageError` for a pattern that matches no quantizable layer.
+    """
+    layers = {name: layer for name, layer in model.net.named_modules() if isinstance(layer, QUANTIZABLE)}
+    for pattern in (*recipe.skip, *(pattern for pattern, _ in recipe.layer_bits)):
+        if not any(fnmatchcase(name, pattern) for name in layers):
+            raise UsageError(f"pattern {pattern!r} matches no layer; layers are named like {', '.join(list(layers)[:4])}")
+    plan = {}
+    for name, layer in layers.items():
+        if any(fnmatchcase(name, pattern) for pattern in recipe.skip):
+            continue
+        own = [bits for pattern, bits in recipe.layer_bits if fnmatchcase(name, pattern)]
+        if own:
+            plan[name] = LayerBits(own[-1], own[-1])
+        elif name in model.body:
+            plan[name] = LayerBits(recipe.w_bits, recipe.a_bits)
+        elif recipe.outside_bits is not None and layer.weight.numel() >= MIN_OUTSIDE:
+            plan[name] = LayerBits(recipe.outside_bits, None)
+    return plan
+
+
+@torch.inference_mode()
+def _observe(
+    model: SRModel,
+    names: list[str],
+    images: PatchStream | Iterable[Tensor],
+    recipe: Recipe,
+    progress: Progress,
+) -> dict[str, tuple[Tensor, bool]]:
+    """Run the full-precision model over all batches: histogram and signedness per layer."""
+    observers = {}
+    handles = []
+    for name in names:
+        layer = model.net.get_submodule(name)
+        observer = observers[name] = HistogramObserver(recipe.universal_set, channel_axis(layer))
+        handles.append(layer.register_forward_pre_hook(partial(_watch, observer)))
+    total = images.patches if isinstance(images, PatchStream) else 0
+    done = 0
+    try:
+        device = next(model.parameters()).device
+        for batch in images:
+            progress("Calibrating", done, total)
+            model(batch.to(device))
+            done += len(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not done:
+        raise UsageError("no calibration images were given")
+    progress("Calibrating", done, done)
+    return {name: (observer.histogram(), observer.signed) for name, observer in observers.items()}
+
+
+def _watch(observer: HistogramObserver, _layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    observer.observe(inputs[0])
+
+
+def _quantize_layer(
+    net: nn.Module, name: str, bits: LayerBits, observed: tuple[Tensor, bool] | None, recipe: Recipe
+) -> None:
+    layer = net.get_submodule(name)
+    assert isinstance(layer, QUANTIZABLE)
+    universal = recipe.universal_set
+    input_quantizer = None
+    if observed is None or bits.a_bits is None:
+        # Outside the body scope storage is all that counts, and 8 uniform bits cost the least of it.
+        method = "mse" if recipe.weights == "subset" else recipe.weights
+    else:
+        method = recipe.weights
+        histogram, signed = observed
+        points = select(
+            recipe.selector, histogram, universal, bits.a_bits, restarts=recipe.restarts, seed=recipe.seed
+        )
+        input_quantizer = SubsetQuantizer(points, signed, bits.a_bits, universal, channel_axis(layer))
+        input_quantizer.to(layer.weight.device)
+    weight = quantize_weight(layer.weight, method, bits.w_bits, universal)
+    replace(net, name, weight, input_quantizer)
+
+
+def _describe(images: PatchStream | Iterable[Tensor]) -> dict[str, object]:
+    if not isinstance(images, PatchStream):
+        return {}
+    return {"patches": images.patches, "patch": [images.patch, images.patch], "sha256": images.fingerprint}

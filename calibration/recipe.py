@@ -1,0 +1,86 @@
+"""Recipes: every choice of a quantization run in one place, echoed whole into the artifact."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from calibration.selection import SELECTORS
+from calibration.weights import METHODS
+from dfsq.errors import UsageError
+from dfsq.quantizers.universal import UniversalSet
+
+MIN_BITS, MAX_BITS = 2, 8
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to quantize: methods, bits and calibration data. The defaults are the recipe ``fast``.
+
+    Raises :class:`UsageError` for a value out of range.
+    """
+
+    name: str = "fast"
+    w_bits: int = 4
+    """Bits of the weights in body scope, 2…8."""
+    a_bits: int = 4
+    """Bits of the activations in body scope, 2…8."""
+    weights: str = "subset"
+    """Weight quantizer: ``minmax`` (paper), ``mse`` or ``subset``."""
+    selector: str = "exact"
+    """Selection of quantization points: ``exact``, ``kmeans`` (paper) or ``exhaustive``."""
+    restarts: int = 5
+    """Restarts per channel of ``kmeans``."""
+    words: int = 4
+    """Words of the universal set, 1…5 (paper: 4)."""
+    outside_bits: int | None = 8
+    """Bits of the weights outside the body scope, whose activations stay in full precision; None: full precision (paper)."""
+    patches: int = 32
+    """Number of calibration patches."""
+    patch_size: int = 192
+    """Height and width of a patch in HR pixels; the network sees this over its scale."""
+    seed: int = 0
+    skip: tuple[str, ...] = ()
+    """Shell-style patterns of layers that stay in full precision."""
+    layer_bits: tuple[tuple[str, int], ...] = ()
+    """Pattern and bits, for weights and activations alike, of layers that differ; the last match counts."""
+
+    def __post_init__(self) -> None:
+        widths = {"w_bits": self.w_bits, "a_bits": self.a_bits, "outside_bits": self.outside_bits or MIN_BITS}
+        widths |= {f"layer_bits {pattern!r}": bits for pattern, bits in self.layer_bits}
+        for what, bits in widths.items():
+            if not MIN_BITS <= bits <= MAX_BITS:
+                raise UsageError(f"{what} is {bits}; choose {MIN_BITS} to {MAX_BITS} bits")
+        for what, value, known in (("selector", self.selector, SELECTORS), ("weights", self.weights, METHODS)):
+            if value not in known:
+                raise UsageError(f"unknown {what} {value!r}; known: {', '.join(known)}")
+        for what in ("restarts", "patches", "patch_size"):
+            if getattr(self, what) < 1:
+                raise UsageError(f"{what} is {getattr(self, what)}; it must be at least 1")
+        points = len(self.universal_set)
+        most = max([self.w_bits, self.a_bits, *(bits for _, bits in self.layer_bits)])
+        if 2**most > points:
+            raise UsageError(f"{most} bits need {2**most} points, but {self.words} words make only {points}; use more words")
+
+    @property
+    def universal_set(self) -> UniversalSet:
+        """The set that quantization points are selected from."""
+        return UniversalSet(self.words)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form with every field."""
+        return asdict(self)
+
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "fast": {},
+    "paper": {"selector": "kmeans", "weights": "minmax", "outside_bits": None},
+}
+"""Named recipes, as differences from the defaults."""
+
+
+def recipe(name: str = "fast", **changes: Any) -> Recipe:
+    """Return the named recipe with ``changes`` to its fields. Raises :class:`UsageError` for an unknown name."""
+    if name not in RECIPES:
+        raise UsageError(f"unknown recipe {name!r}; known: {', '.join(RECIPES)}")
+    return Recipe(**{"name": name, **RECIPES[name], **changes})

@@ -1,0 +1,35 @@
+"""Selection of quantization points from histograms: one file per method, looked up by name."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from calibration.selection import exact, exhaustive, kmeans
+from dfsq.errors import UsageError
+from dfsq.quantizers.universal import UniversalSet
+
+SELECTORS = ("exact", "kmeans", "exhaustive")
+"""Names that ``--selector`` takes."""
+
+
+def select(
+    selector: str, histogram: Tensor, universal: UniversalSet, bits: int, *, restarts: int, seed: int
+) -> Tensor:
+    """Select 2^``bits`` points per channel with the named method: ascending numerators, int64 ``(C, 2^bits)``.
+
+    ``histogram`` is int64 ``(C, bins)``. ``restarts`` and ``seed`` matter for ``kmeans`` alone. Raises :class:`UsageError` for an
+    unknown selector or a universal set with fewer elements than points.
+    """
+    k = 2**bits
+    if k > len(universal):
+        raise UsageError(
+            f"{bits} bits need {k} points, but a universal set of {universal.words} words has {len(universal)}; "
+            "use more --words or fewer --bits"
+        )
+    if selector == "exact":
+        return exact.select(histogram, universal, k)
+    if selector == "kmeans":
+        return kmeans.select(histogram, universal, k, restarts=restarts, seed=seed)
+    if selector == "exhaustive":
+        return exhaustive.select(histogram, universal, k)
+    raise UsageError(f"unknown selector {selector!r}; known: {', '.join(SELECTORS)}")

@@ -1,0 +1,31 @@
+"""Weight quantizers: from a layer's full-precision weight to codes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from calibration.selection import exact
+from dfsq.quantizers import uniform
+from dfsq.quantizers.universal import UniversalSet
+from dfsq.quantizers.weights import QuantizedWeight, SubsetWeight, UniformWeight, weight_bins
+
+METHODS = ("minmax", "mse", "subset")
+"""Names that ``--weights`` takes."""
+
+
+def quantize_weight(weight: Tensor, method: str, bits: int, universal: UniversalSet) -> QuantizedWeight:
+    """Quantize ``weight`` ``(C_out, …)`` per output channel.
+
+    ``minmax``: uniform between the extremes (DFSQ §4.1). ``mse``: uniform, clipped where that lowers the squared error.
+    ``subset``: the exactly selected points of the universal set, in units of the channel's largest magnitude.
+    """
+    weight = weight.detach().float().cpu().contiguous()
+    if method == "subset":
+        bins, _ = weight_bins(weight, universal)
+        histogram = torch.zeros(len(weight), universal.bins, dtype=torch.int64)
+        histogram.scatter_add_(1, bins.long(), torch.ones_like(bins, dtype=torch.int64))
+        return SubsetWeight.nearest(weight, exact.select(histogram, universal, 2**bits), bits, universal)
+    ranges = uniform.minmax_range(weight) if method == "minmax" else uniform.mse_range(weight, bits)
+    scale, zero_point = uniform.grid(*ranges, bits)
+    return UniformWeight(uniform.encode(weight, scale, zero_point, bits), scale, zero_point, bits)

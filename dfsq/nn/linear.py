@@ -1,0 +1,27 @@
+"""A linear layer with quantized weights and, where it is given a quantizer, quantized inputs."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from dfsq.nn.subset_quantizer import SubsetQuantizer
+from dfsq.quantizers.weights import QuantizedWeight
+
+
+class QuantizedLinear(nn.Linear):
+    """``nn.Linear`` by fake quantization: quantized values, computed in float32. The channel is the last axis."""
+
+    channel_axis = -1
+
+    def __init__(
+        self, layer: nn.Linear, weight: QuantizedWeight, input_quantizer: SubsetQuantizer | None
+    ) -> None:
+        super().__init__(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
+        self.weight = nn.Parameter(weight.dequantize().to(layer.weight.device), requires_grad=False)
+        self.bias = layer.bias
+        self.quantized_weight = weight
+        self.input_quantizer = input_quantizer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, …, C)``."""
+        return super().forward(x if self.input_quantizer is None else self.input_quantizer(x))

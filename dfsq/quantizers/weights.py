@@ -1,0 +1,121 @@
+"""Quantized weights as they are kept: codes and what decodes them. One class per kind, looked up by name in ``KINDS``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from dfsq.quantizers import subset, uniform
+from dfsq.quantizers.normalization import bin_index
+from dfsq.quantizers.packing import pack, unpack
+from dfsq.quantizers.universal import UniversalSet
+
+
+@dataclass(frozen=True)
+class UniformWeight:
+    """Weights on a uniform grid per output channel: w = (code − zero_point) · scale."""
+
+    kind: ClassVar[str] = "uniform"
+    codes: Tensor
+    """uint8, shape of the weight, in 0…2^bits − 1."""
+    scale: Tensor
+    """float32 ``(C,)``, positive."""
+    zero_point: Tensor
+    """float32 ``(C,)`` holding integers in 0…2^bits − 1."""
+    bits: int
+
+    def dequantize(self) -> Tensor:
+        """Weights for the forward pass, float32."""
+        return uniform.decode(self.codes, self.scale, self.zero_point)
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Tensors to store, by suffix."""
+        return {
+            "codes": pack(self.codes, self.bits),
+            "scale": self.scale,
+            "zero_point": self.zero_point.to(torch.uint8),
+        }
+
+    @classmethod
+    def from_tensors(
+        cls, tensors: Mapping[str, Tensor], shape: tuple[int, ...], bits: int, _universal: UniversalSet
+    ) -> UniformWeight:
+        """Inverse of :meth:`to_tensors`. Raises KeyError or ValueError for tensors that do not fit ``shape`` and ``bits``."""
+        codes = unpack(tensors["codes"], bits, shape).to(torch.uint8)
+        return cls(codes, tensors["scale"], tensors["zero_point"].float(), bits)
+
+
+@dataclass(frozen=True)
+class SubsetWeight:
+    """Weights on quantization points per output channel: w = points[code] / denominator · scale."""
+
+    kind: ClassVar[str] = "subset"
+    codes: Tensor
+    """uint8, shape of the weight, in 0…2^bits − 1."""
+    scale: Tensor
+    """float32 ``(C,)``: largest magnitude of the channel."""
+    points: Tensor
+    """Numerators, int64 ``(C, 2^bits)``, ascending."""
+    bits: int
+    universal: UniversalSet
+
+    @classmethod
+    def nearest(cls, weight: Tensor, points: Tensor, bits: int, universal: UniversalSet) -> SubsetWeight:
+        """Round ``weight`` ``(C, …)`` to the nearest of ``points`` ``(C, 2^bits)`` times the channel's largest magnitude."""
+        bins, scale = weight_bins(weight, universal)
+        codes = subset.code_table(points, universal).gather(1, bins.long())
+        return cls(codes.reshape(weight.shape), scale, points, bits, universal)
+
+    def dequantize(self) -> Tensor:
+        """Weights for the forward pass, float32."""
+        values = self.universal.values(self.points) * self.scale[:, None]
+        return values.gather(1, self.codes.flatten(1).long()).reshape(self.codes.shape)
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Tensors to store, by suffix."""
+        return {
+            "codes": pack(self.codes, self.bits),
+            "scale": self.scale,
+            "points": pack_points(self.points, self.universal),
+        }
+
+    @classmethod
+    def from_tensors(
+        cls, tensors: Mapping[str, Tensor], shape: tuple[int, ...], bits: int, universal: UniversalSet
+    ) -> SubsetWeight:
+        """Inverse of :meth:`to_tensors`. Raises KeyError or ValueError for tensors that do not fit ``shape`` and ``bits``."""
+        codes = unpack(tensors["codes"], bits, shape).to(torch.uint8)
+        points = unpack_points(tensors["points"], (shape[0], 2**bits), universal)
+        return cls(codes, tensors["scale"], points, bits, universal)
+
+
+QuantizedWeight = UniformWeight | SubsetWeight
+KINDS: dict[str, type[UniformWeight] | type[SubsetWeight]] = {
+    UniformWeight.kind: UniformWeight,
+    SubsetWeight.kind: SubsetWeight,
+}
+
+
+def weight_bins(weight: Tensor, universal: UniversalSet) -> tuple[Tensor, Tensor]:
+    """Bins ``(C, n)`` of the weights over the largest magnitude of their output channel, and that magnitude ``(C,)``."""
+    rows = weight.flatten(1)
+    scale = rows.abs().amax(1)
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))  # an all-zero channel
+    return bin_index(rows, None, scale[:, None], universal.bins), scale
+
+
+def pack_points(points: Tensor, universal: UniversalSet) -> Tensor:
+    """Pack numerators as indices into the universal set: uint8, 1-D."""
+    return pack(torch.searchsorted(universal.numerators, points), universal.index_bits)
+
+
+def unpack_points(packed: Tensor, shape: tuple[int, ...], universal: UniversalSet) -> Tensor:
+    """Inverse of :func:`pack_points`: int64 numerators. Raises ValueError for an index outside the universal set."""
+    indices = unpack(packed, universal.index_bits, shape)
+    if indices.numel() and int(indices.max()) >= len(universal):
+        raise ValueError(f"point index {int(indices.max())}, but the universal set has {len(universal)} elements")
+    return universal.numerators[indices]
