@@ -1,0 +1,36 @@
+# make demo: install and quantize the embedded network; make test; make check: linters, types and tests.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test check lint install bench clean
+
+demo: $(INSTALLED)
+	$(BIN)/dfsq demo
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+check: lint
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+install: $(INSTALLED)
+
+# The constraints pin a CPU torch; `make CONSTRAINTS= …` takes whatever pip chooses.
+CONSTRAINTS ?= constraints.txt
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[dev,zoo]'
+	touch $@
+
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks.networks
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,122 @@
+"""``dfsq inspect``: what is in an artifact or a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.options import checkpoint_options, common_options
+
+if TYPE_CHECKING:
+    from dfsq.model import SRModel
+
+
+@click.command()
+@click.argument("file")
+@click.option("--layer", metavar="NAME", help="Show the quantization points of this layer's channels.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.  [default: off]")
+@checkpoint_options
+@common_options
+def inspect(
+    file: str,
+    layer: str | None,
+    as_json: bool,
+    arch: str | None,
+    scale: int | None,
+    rgb_range: float | None,
+    device: str,
+) -> None:
+    """Show the network, layers, bits, recipe and provenance of an artifact or checkpoint FILE."""
+    import dfsq
+    from dfsq import artifact
+    from dfsq.errors import UsageError
+
+    model = dfsq.load(file, arch=arch, scale=scale, rgb_range=rgb_range, device=device)
+    header = artifact.read_header(Path(file)) if model.quantization else {}
+    if layer is not None:
+        known = [name for name, module in model.net.named_modules() if hasattr(module, "input_quantizer")]
+        if layer not in known:
+            hint = f"quantized layers are named like {', '.join(known[:3])}" if known else "this file has none"
+            raise UsageError(f"no quantized layer {layer!r}; {hint}")
+    if as_json:
+        click.echo(json.dumps({**_network(model), **header}, indent=2, sort_keys=True))
+    elif layer is not None:
+        _print_points(model, layer)
+    else:
+        _print_summary(model, header, file)
+
+
+def _network(model: SRModel) -> dict[str, Any]:
+    info = model.info
+    return {
+        "architecture": info.architecture,
+        "hyperparameters": dict(info.hyperparameters),
+        "scale": info.scale,
+        "rgb_range": info.rgb_range,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "body": list(model.body),
+    }
+
+
+def _print_summary(model: SRModel, header: dict[str, Any], file: str) -> None:
+    from cli.console import print_table, size
+
+    network = _network(model)
+    hyperparameters = ", ".join(f"{key} {value}" for key, value in network["hyperparameters"].items())
+    rows = [
+        ("network", f"{network['architecture']} ×{network['scale']}"),
+        ("hyper-parameters", hyperparameters),
+        ("input range", f"0–{network['rgb_range']:g}"),
+        ("parameters", f"{network['parameters']:,}"),
+    ]
+    if Path(file).exists():
+        rows.append(("file", size(Path(file).stat().st_size)))
+    if not header:
+        print_table(f"{file}: full-precision checkpoint", ("", ""), rows)
+        print_table("Body scope", ("layer", "weight"), [(name, _shape(model, name)) for name in model.body])
+        return
+    source, versions, calibration = header["source"], header["versions"], header["calibration"]
+    rows += [
+        ("recipe", ", ".join(f"{key} {_plain(value)}" for key, value in header["recipe"].items())),
+        ("calibration", ", ".join(f"{key} {_plain(value)}" for key, value in calibration.items()) or "not recorded"),
+        ("made from", f"{source['file']}, sha256 {source['sha256']}"),
+        ("made with", ", ".join(f"{name} {version}" for name, version in versions.items())),
+        ("format version", str(header["version"])),
+    ]
+    print_table(f"{file}: dfsq artifact", ("", ""), rows)
+    layers = [
+        (
+            name,
+            "×".join(map(str, each["shape"])),
+            f"{each['w_bits']} {each['weights']}",
+            "full" if each["a_bits"] is None else f"{each['a_bits']} {'signed' if each['signed'] else 'non-negative'}",
+        )
+        for name, each in header["layers"].items()
+    ]
+    print_table("Quantized layers", ("layer", "weight", "weight bits", "input bits"), layers)
+
+
+def _print_points(model: SRModel, layer: str) -> None:
+    from cli.console import print_table
+
+    quantizer = model.net.get_submodule(layer).input_quantizer
+    if quantizer is None:
+        click.echo(f"{layer}: the input stays in full precision; only its weights are quantized")
+        return
+    points = quantizer.universal.values(quantizer.points)  # type: ignore[union-attr, operator]
+    rows = [(str(index), " ".join(f"{value:+.4f}" for value in row)) for index, row in enumerate(points.tolist())]
+    print_table(f"{layer}: quantization points in units of each channel's spread", ("channel", "points"), rows)
+
+
+def _shape(model: SRModel, name: str) -> str:
+    weight: Any = model.net.get_submodule(name).weight
+    return "×".join(map(str, weight.shape))
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "none"
+    return "×".join(map(str, value)) if isinstance(value, list) and value else str(value or (value if value == 0 else "none"))

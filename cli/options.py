@@ -1,0 +1,73 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def common_options(command: Command) -> Command:
+    """Add ``--debug``, which :func:`cli.main.main` reads."""
+    return click.option(
+        "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.  [default: off]"
+    )(command)
+
+
+def quiet_option(command: Command) -> Command:
+    """Add ``--quiet``."""
+    return click.option(
+        "-q", "--quiet", is_flag=True, help="No progress and no notes on stderr.  [default: off]"
+    )(command)
+
+
+def checkpoint_options(command: Command) -> Command:
+    """Add what overrides the detection of a checkpoint's network, and the device."""
+    for option in (
+        click.option("--device", default="cpu", show_default=True, help="Torch device, for example cuda or cuda:1."),
+        click.option(
+            "--rgb-range",
+            type=click.FloatRange(min=0, min_open=True),
+            help="Input range of the network: 1 or 255.  [default: the architecture's]",
+        ),
+        click.option(
+            "--scale",
+            type=click.IntRange(1, 16),
+            help="Upscaling factor; chooses the head of a multi-scale checkpoint.  [default: read from shapes]",
+        ),
+        click.option("--arch", metavar="NAME", help="Architecture, see `dfsq networks`.  [default: detected]"),
+    ):
+        command = option(command)
+    return command
+
+
+def data_options(command: Command) -> Command:
+    """Add where benchmark sets lie."""
+    return click.option(
+        "--data",
+        metavar="ROOT",
+        envvar="DFSQ_DATA",
+        show_envvar=True,
+        type=click.Path(),
+        help="Folder that holds the benchmark sets.",
+    )(command)
+
+
+def split_commas(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Callback of a repeatable option whose values may also be separated by commas."""
+    return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
+
+
+def check_device(device: str) -> None:
+    """Raise :class:`~dfsq.errors.UsageError` for a device that torch does not have."""
+    import torch
+
+    from dfsq.errors import UsageError
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"device {device!r} is not available here; use --device cpu") from error

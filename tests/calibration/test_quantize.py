@@ -1,0 +1,211 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from calibration import PatchStream, Recipe, quantize, recipe
+from calibration.observer import HistogramObserver
+from calibration.quantize import plan_layers
+from dfsq.errors import ImageError, UsageError
+from dfsq.evaluation.images import write_png
+from dfsq.model import SRModel
+from dfsq.nn import quantized_layers
+from dfsq.quantizers.universal import UniversalSet
+
+
+def batches(count: int = 2, seed: int = 0) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.rand(2, 3, 24, 24, generator=generator) for _ in range(count)]
+
+
+def sqnr(model: SRModel, quantized: SRModel) -> float:
+    """Signal to quantization noise of the output, in dB."""
+    x = batches(seed=9)[0]
+    with torch.inference_mode():
+        reference, result = model(x), quantized(x)
+    return float(10 * torch.log10(reference.square().mean() / (result - reference).square().mean()))
+
+
+@pytest.mark.parametrize("weights", ["minmax", "mse", "subset"])
+@pytest.mark.parametrize("selector", ["exact", "kmeans"])
+def test_more_bits_come_closer_to_full_precision(small_model: SRModel, weights: str, selector: str) -> None:
+    ratios = [
+        sqnr(
+            small_model,
+            quantize(
+                small_model,
+                batches(),
+                Recipe(weights=weights, selector=selector, restarts=1, w_bits=bits, a_bits=bits, outside_bits=None),
+            ),
+        )
+        for bits in (2, 4, 6)
+    ]
+    assert ratios[0] + 6 < ratios[1] < ratios[2] - 6
+    assert ratios[2] > 35
+
+
+def test_quantize_leaves_the_given_model_alone(small_model: SRModel) -> None:
+    before = {key: value.clone() for key, value in small_model.state_dict().items()}
+    quantize(small_model, batches())
+    assert small_model.quantization is None
+    assert not list(quantized_layers(small_model.net))
+    assert all(torch.equal(before[key], value) for key, value in small_model.state_dict().items())
+
+
+def test_weights_take_at_most_two_to_the_bits_values_per_channel(small_model: SRModel) -> None:
+    quantized = quantize(small_model, batches(), Recipe(w_bits=3, a_bits=2))
+    for name in small_model.body:
+        layer = quantized.net.get_submodule(name)
+        assert all(len(channel.unique()) <= 8 for channel in layer.weight)  # type: ignore[union-attr]
+
+
+def test_inputs_take_at_most_two_to_the_bits_values_per_channel(small_model: SRModel) -> None:
+    quantized = quantize(small_model, batches(), Recipe(a_bits=3))
+    seen: list[torch.Tensor] = []
+    layer = quantized.net.get_submodule(small_model.body[1]).input_quantizer
+    layer.register_forward_hook(lambda *arguments: seen.append(arguments[-1]))  # type: ignore[union-attr, operator]
+    quantized(batches()[0])
+    assert all(len(channel.unique()) <= 8 for sample in seen[0] for channel in sample)
+
+
+def test_inputs_after_a_relu_are_known_to_be_non_negative(small_model: SRModel) -> None:
+    quantized = quantize(small_model, batches())
+    signed = {
+        name: layer.input_quantizer.signed for name, layer in quantized_layers(quantized.net) if layer.input_quantizer
+    }
+    assert signed == {name: name.endswith("body.0") for name in small_model.body}
+
+
+def test_histograms_do_not_depend_on_batches_or_their_order() -> None:
+    x = torch.randn(6, 4, 10, 10, generator=torch.Generator().manual_seed(0))
+    x[:3] = x[:3].relu()  # non-negative until the fourth sample
+    results = []
+    for parts in ([x], list(x.split(1)), [x[4:], x[:4]]):
+        observer = HistogramObserver(UniversalSet(), 1)
+        for part in parts:
+            observer.observe(part)
+        results.append(observer.histogram())
+        assert observer.signed
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+    assert results[0].sum(1).tolist() == [600] * 4
+
+
+def test_histogram_of_a_worked_example() -> None:
+    # Mean 0 and spread 2 give -1, 0, 1/2 and 1/2: bins 0, 2048 and twice 3072.
+    observer = HistogramObserver(UniversalSet(), 1)
+    observer.observe(torch.tensor([-2.0, 0.0, 1.0, 1.0]).view(1, 1, 2, 2))
+    histogram = observer.histogram()[0]
+    assert {int(b): int(histogram[b]) for b in histogram.nonzero()[:, 0]} == {0: 1, 2048: 1, 3072: 2}
+
+
+def test_linear_layers_are_quantized_along_their_last_axis() -> None:
+    from dfsq.model import NetworkInfo
+
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(3, 8, 3, padding=1)
+            self.mix = nn.Linear(8, 8)
+            self.last = nn.Conv2d(8, 12, 3, padding=1)
+            self.shuffle = nn.PixelShuffle(2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            tokens = self.mix(self.first(x).permute(0, 2, 3, 1))
+            result: torch.Tensor = self.shuffle(self.last(tokens.permute(0, 3, 1, 2)))
+            return result
+
+    from dfsq.networks.scope import body_scope
+
+    net = Tokens()
+    model = SRModel(net, NetworkInfo("tokens", {}, 2, 1.0), body_scope(net, None))
+    assert model.body == ("mix",)
+    quantized = quantize(model, batches(), Recipe(w_bits=8, a_bits=8))
+    assert quantized.net.get_submodule("mix").input_quantizer.points.shape == (8, 256)  # type: ignore[union-attr]
+    assert sqnr(model, quantized) > 40
+
+
+def test_skip_and_layer_bits(small_model: SRModel) -> None:
+    plan = plan_layers(
+        small_model, Recipe(skip=("body.0.*",), layer_bits=(("body.1.body.?", 6), ("tail.*", 8)), outside_bits=None)
+    )
+    bits = {name: (each.w_bits, each.a_bits) for name, each in plan.items()}
+    assert bits == {"body.1.body.0": (6, 6), "body.1.body.2": (6, 6), "tail.0.0": (8, 8), "tail.1": (8, 8)}
+
+
+def test_a_pattern_without_a_match_is_an_error(small_model: SRModel) -> None:
+    with pytest.raises(UsageError, match=r"'bdy\.\*' matches no layer; layers are named like"):
+        plan_layers(small_model, Recipe(skip=("bdy.*",)))
+
+
+def test_a_quantized_model_is_not_quantized_again(small_model: SRModel) -> None:
+    with pytest.raises(UsageError, match="quantized already"):
+        quantize(quantize(small_model, batches()), batches())
+
+
+def test_paper_recipe_is_the_published_method() -> None:
+    paper = recipe("paper")
+    assert (paper.selector, paper.restarts, paper.weights, paper.words) == ("kmeans", 5, "minmax", 4)
+    assert (paper.patches, paper.patch_size, paper.outside_bits) == (32, 192, None)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"w_bits": 9}, "w_bits is 9; choose 2 to 8"),
+        ({"selector": "best"}, "known: exact, kmeans, exhaustive"),
+        ({"weights": "log"}, "known: minmax, mse, subset"),
+        ({"words": 2, "a_bits": 5}, "29"),
+        ({"patches": 0}, "at least 1"),
+    ],
+)
+def test_recipe_refuses_what_cannot_be(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        recipe("fast", **changes)
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    generator = np.random.default_rng(0)
+    for index in range(3):
+        write_png(tmp_path / f"{index}.png", generator.integers(0, 256, (70, 80, 3), dtype=np.uint8))
+    return tmp_path
+
+
+def test_patches_are_reproducible_and_differ_by_seed(photographs: Path) -> None:
+    def stream(seed: int) -> PatchStream:
+        return PatchStream([photographs], scale=2, patches=10, patch_size=32, seed=seed)
+
+    streams = [stream(0), stream(0), stream(1)]
+    patches = [torch.cat(list(each)) for each in streams]
+    assert patches[0].shape == (10, 3, 16, 16)
+    assert torch.equal(patches[0], patches[1])
+    assert streams[0].fingerprint == streams[1].fingerprint != streams[2].fingerprint
+    assert not torch.equal(patches[0], patches[2])
+
+
+def test_unusable_images_are_reported_and_passed_over(photographs: Path) -> None:
+    (photographs / "broken.png").write_bytes(b"not an image")
+    write_png(photographs / "tiny.png", np.zeros((8, 8, 3), np.uint8))
+    skipped: list[str] = []
+    stream = PatchStream([photographs], scale=2, patches=10, patch_size=32, on_skip=skipped.append)
+    assert len(torch.cat(list(stream))) == 10
+    assert len(skipped) == 2
+    assert any("broken.png" in line for line in skipped)
+    assert any("tiny.png is 8×8, smaller than a 32×32 patch" in line for line in skipped)
+
+
+def test_no_usable_image_is_an_error_with_the_remedy(photographs: Path) -> None:
+    with pytest.raises(ImageError, match="smaller --patch-size"):
+        list(PatchStream([photographs], scale=2, patch_size=200))
+
+
+def test_lr_images_are_taken_as_they_are(photographs: Path) -> None:
+    from dfsq.evaluation.images import read_image
+
+    patch = next(iter(PatchStream([photographs / "0.png"], scale=2, patch_size=32, patches=1, is_lr=True)))[0]
+    image = torch.from_numpy(read_image(photographs / "0.png")).permute(2, 0, 1).float() / 255
+    windows = image.unfold(1, 16, 1).unfold(2, 16, 1)
+    assert bool((windows == patch[:, None, None]).all(-1).all(-1).all(0).any())

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from dfsq import networks
+from dfsq.model import SRModel
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Real checkpoints and benchmarks, which are not part of the repository."""
+    default = Path(__file__).parents[1] / ".." / "shared" / "data"
+    folder = Path(os.environ.get("DFSQ_TEST_DATA", default)).resolve()
+    if not (folder / "checkpoints").is_dir():
+        pytest.skip(f"no benchmark data in {folder}; set DFSQ_TEST_DATA")
+    return folder
+
+
+@pytest.fixture
+def small_model() -> SRModel:
+    """A randomly initialised EDSR ×2 with two blocks of eight features."""
+    from dfsq.networks.edsr import EDSR
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = EDSR(scale=2, blocks=2, features=8, residual_scale=1.0)
+        for shift in (net.sub_mean, net.add_mean):
+            torch.nn.init.dirac_(shift.weight)
+            torch.nn.init.zeros_(shift.bias)
+    return networks.from_state(net.state_dict())
