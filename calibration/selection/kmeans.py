@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from calibration.selection.histogram import selection_error
@@ -25,7 +26,8 @@ def select(histogram: Tensor, universal: UniversalSet, k: int, *, restarts: int 
     Deterministic for a ``seed``.
     """
     generator = np.random.RandomState(seed)
-    return torch.stack([_select_channel(row, universal, k, restarts, generator) for row in histogram])
+    with threadpool_limits(1):  # a few thousand values are too few to share between threads
+        return torch.stack([_select_channel(row, universal, k, restarts, generator) for row in histogram])
 
 
 def _select_channel(

@@ -7,7 +7,7 @@ from torch import nn
 
 from calibration import PatchStream, Recipe, quantize, recipe
 from calibration.observer import HistogramObserver
-from calibration.quantize import plan_layers
+from calibration.pipeline import plan_layers
 from dfsq.errors import ImageError, UsageError
 from dfsq.evaluation.images import write_png
 from dfsq.model import SRModel
