@@ -24,10 +24,11 @@ PREFIXES = ("module.", "generator.", "netG.", "model.")
 
 
 def read_state(path: Path) -> State:
-    """Read a ``.pth``, ``.pt``, ``.tar`` or ``.safetensors`` file into parameter names and tensors, floating point as float32.
+    """Read a ``.pth``, ``.pt``, ``.tar`` or ``.safetensors`` file into parameter names and tensors, floating point as
+    float32.
 
-    Containers and prefixes are removed. Raises :class:`CheckpointError` for a file that is missing, empty, truncated, no
-    checkpoint, would execute code, or holds NaN or infinite values.
+    Containers and prefixes are removed. Raises :class:`CheckpointError` for a file that is missing, empty, truncated,
+    no checkpoint, would execute code, or holds NaN or infinite values.
     """
     content = _read(path)
     state = {}
@@ -75,11 +76,18 @@ def _pickle_message(path: Path, reason: str) -> str:
 def _unwrap(content: Any, path: Path) -> State:
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, not a state dict; save model.state_dict()")
-    while (inner := next((content[key] for key in CONTAINERS if isinstance(content.get(key), Mapping)), None)) is not None:
+    while (
+        inner := next((content[key] for key in CONTAINERS if isinstance(content.get(key), Mapping)), None)
+    ) is not None:
         content = inner
     state = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if not state:
         raise CheckpointError(f"{path} holds no tensors; containers looked into: {', '.join(CONTAINERS)}")
-    while prefix := next((each for each in PREFIXES if all(key.startswith(each) for key in state)), None):
+    while prefix := next((each for each in PREFIXES if _wraps(each, state)), None):
         state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
+
+
+def _wraps(prefix: str, state: State) -> bool:
+    """Whether a wrapper put ``prefix`` before every name. Before a bare index it is the network's own nn.Sequential."""
+    return all(key.startswith(prefix) and not key.removeprefix(prefix)[:1].isdigit() for key in state)

@@ -6,11 +6,10 @@ import importlib
 import pkgutil
 from functools import cache
 
-import torch
-
 from dfsq.errors import CheckpointError, UsageError
 from dfsq.model import NetworkInfo, SRModel
 from dfsq.networks.architecture import Architecture, Hyperparameters, State
+from dfsq.networks.loading import listed, load_strictly
 from dfsq.networks.scope import body_scope
 
 __all__ = ["architectures", "build", "from_state"]
@@ -25,7 +24,7 @@ def architectures() -> dict[str, Architecture]:
 
 
 def build(info: NetworkInfo, state: State) -> SRModel:
-    """Build the network that ``info`` describes and load ``state``, names as in the architecture's own module.
+    """Build the network that ``info`` describes and load ``state``, named as in the architecture's module.
 
     Raises :class:`CheckpointError` that lists missing, unexpected and misshapen parameters.
     """
@@ -36,9 +35,9 @@ def build(info: NetworkInfo, state: State) -> SRModel:
     architecture = _named(info.architecture)
     try:
         net = architecture.build(**info.hyperparameters)
-    except TypeError as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"cannot build {architecture.title}: {error}") from error
-    _load_strictly(net, state, architecture)
+    load_strictly(net, state, architecture.title)
     return SRModel(net, info, body_scope(net, architecture.body))
 
 
@@ -47,8 +46,9 @@ def from_state(
 ) -> SRModel:
     """Recognise the network of ``state`` and build it.
 
-    ``arch``, ``scale`` and ``rgb_range`` override what the names and shapes say. Raises :class:`UsageError` for an
-    unknown ``arch`` and :class:`CheckpointError` where ``state`` does not fit any known network.
+    ``arch``, ``scale`` and ``rgb_range`` override what the names and shapes say. Raises :class:`UsageError`
+    for an unknown ``arch`` or a scale that contradicts the shapes, and :class:`CheckpointError` where ``state``
+    fits no known network.
     """
     if arch is not None:
         architecture = _named(arch)
@@ -60,19 +60,12 @@ def from_state(
         architecture = recognised
     dialect = architecture.dialect(state)
     if dialect is None:
-        missing = [key for key in architecture.dialects[0].keys if key not in state]
-        raise CheckpointError(
-            f"this is no {architecture.title} checkpoint: it lacks {_listed(missing)}; leave --arch out to detect it"
-        )
+        raise CheckpointError(_refusal(architecture, state))
     state = dialect.rename(state)
-    try:
-        hyperparameters = architecture.hyperparameters(state, scale)
-    except (KeyError, IndexError) as error:
-        raise CheckpointError(f"incomplete {architecture.title} checkpoint: cannot find {error}") from error
+    hyperparameters = _hyperparameters(architecture, state, scale)
     if scale is not None and hyperparameters["scale"] != scale:
-        raise UsageError(
-            f"--scale {scale}, but the shapes of this {architecture.title} checkpoint say {hyperparameters['scale']}"
-        )
+        own = hyperparameters["scale"]
+        raise UsageError(f"--scale {scale}, but this {architecture.title} checkpoint upscales by {own}")
     unused = architecture.drop(hyperparameters)
     state = {key: value for key, value in state.items() if not key.startswith(unused)} if unused else state
     info = NetworkInfo(
@@ -91,34 +84,29 @@ def _named(name: str) -> Architecture:
         raise UsageError(f"unknown architecture {name!r}; known: {', '.join(architectures())}") from None
 
 
+def _hyperparameters(architecture: Architecture, state: State, scale: int | None) -> Hyperparameters:
+    try:
+        return architecture.hyperparameters(state, scale)
+    except (KeyError, IndexError) as error:
+        raise CheckpointError(f"incomplete {architecture.title} checkpoint: cannot find {error}") from error
+    except ArithmeticError as error:
+        raise CheckpointError(f"the shapes of this {architecture.title} checkpoint contradict each other") from error
+
+
+def _refusal(architecture: Architecture, state: State) -> str:
+    closest = max(architecture.dialects, key=lambda dialect: dialect.similarity(state))
+    missing = [key for key in closest.keys if key not in state]
+    present = [key for key in closest.absent if key in state]
+    reason = f"it lacks {listed(missing)}" if missing else f"it has {listed(present)}"
+    return f"this is no {architecture.title} checkpoint: {reason}; leave --arch out to detect it"
+
+
 def _from_zoo(state: State, scale: int | None, rgb_range: float | None) -> SRModel:
     from dfsq.networks import zoo
 
     tried = architectures().values()
     closest = max(tried, key=lambda each: each.similarity(state))
     share = closest.similarity(state)
-    hint = f"closest: {closest.name}, {share:.0%} of its key names" if share else "no key name in common with any"
+    hint = f"closest: {closest.name}, {share:.0%} of its key names" if share else "no key name in common"
     own = f"unknown architecture; tried {', '.join(each.name for each in tried)} ({hint})"
     return zoo.from_state(state, scale=scale, rgb_range=rgb_range, own_verdict=own)
-
-
-def _load_strictly(net: torch.nn.Module, state: State, architecture: Architecture) -> None:
-    expected = net.state_dict()
-    problems = {
-        "missing": [key for key in expected if key not in state],
-        "unexpected": [key for key in state if key not in expected],
-        "misshapen": [
-            f"{key} {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"
-            for key in expected
-            if key in state and state[key].shape != expected[key].shape
-        ],
-    }
-    if any(problems.values()):
-        details = "; ".join(f"{kind}: {_listed(keys)}" for kind, keys in problems.items() if keys)
-        raise CheckpointError(f"the checkpoint does not fit {architecture.title}: {details}")
-    net.load_state_dict(state)
-
-
-def _listed(names: list[str], limit: int = 4) -> str:
-    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + rest

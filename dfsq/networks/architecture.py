@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,10 @@ class Dialect:
         """Whether ``state`` is written in this dialect."""
         return all(key in state for key in self.keys) and not any(key in state for key in self.absent)
 
+    def similarity(self, state: State) -> float:
+        """Share of ``keys`` that ``state`` has, in 0–1."""
+        return sum(key in state for key in self.keys) / len(self.keys)
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -44,14 +49,16 @@ class Architecture:
     """Name and source as people cite them, for example ``"EDSR (Lim et al. 2017)"``."""
     dialects: tuple[Dialect, ...]
     hyperparameters: Callable[[State, int | None], Hyperparameters]
-    """Reads the constructor's arguments from shapes. The second argument is the scale asked for, if any; it matters where a
-    checkpoint does not determine its scale. Raises :class:`~dfsq.errors.CheckpointError` when the shapes contradict it."""
+    """Reads the constructor's arguments from shapes. The second argument is the scale asked for, if any; it
+    matters where a checkpoint does not determine its scale. Raises :class:`~dfsq.errors.UsageError` for a
+    scale that the checkpoint cannot have; the lookups' own errors mean that it is incomplete."""
     build: Callable[..., nn.Module]
     """The module, called with the hyper-parameters."""
     rgb_range: float = 1.0
     """Input and output range of the published checkpoints: 1 or 255."""
     body: tuple[str, ...] | None = None
-    """Shell-style patterns of the layers that the DFSQ paper quantizes (§4.1); None: derived by :mod:`dfsq.networks.scope`."""
+    """Shell-style patterns of the layers that the DFSQ paper quantizes (§4.1); None: derived by
+    :mod:`dfsq.networks.scope`."""
     drop: Callable[[Hyperparameters], tuple[str, ...]] = lambda _: ()
     """Name prefixes in the checkpoint that this choice of hyper-parameters does not use."""
 
@@ -60,12 +67,12 @@ class Architecture:
         return next((dialect for dialect in self.dialects if dialect.matches(state)), None)
 
     def similarity(self, state: State) -> float:
-        """Share of the best dialect's ``keys`` that ``state`` has, in 0–1."""
-        return max(sum(key in state for key in dialect.keys) / len(dialect.keys) for dialect in self.dialects)
+        """Similarity of the dialect that comes closest, in 0–1."""
+        return max(dialect.similarity(state) for dialect in self.dialects)
 
 
 def count(state: State, pattern: str) -> int:
-    """Count the consecutive indices from the first one on for which ``pattern.format(index)`` is a key of ``state``.
+    """Count the consecutive indices from the first on for which ``pattern.format(index)`` is a key.
 
     >>> count({"body.0.weight": ..., "body.1.weight": ...}, "body.{}.weight")
     2
@@ -75,3 +82,20 @@ def count(state: State, pattern: str) -> int:
     while pattern.format(index) in state:
         index += 1
     return index - start
+
+
+def rename_keys(state: State, *rules: tuple[str, str]) -> State:
+    """Rewrite every key by the first rule (regular expression, replacement) that matches it.
+
+    >>> rename_keys({"trunk.0.weight": ...}, (r"^trunk\\.(\\d)", r"body.\\1"))
+    {'body.0.weight': Ellipsis}
+    """
+    return {_renamed(key, rules): value for key, value in state.items()}
+
+
+def _renamed(key: str, rules: tuple[tuple[str, str], ...]) -> str:
+    for pattern, replacement in rules:
+        renamed, matches = re.subn(pattern, replacement, key)
+        if matches:
+            return renamed
+    return key

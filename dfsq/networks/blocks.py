@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from math import isqrt
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dfsq.networks.architecture import State
 
@@ -19,22 +21,81 @@ def mean_shift() -> nn.Conv2d:
     return nn.Conv2d(3, 3, 1)
 
 
+def upsampling_steps(scale: int) -> list[int]:
+    """Factors of the pixel shuffles that multiply to ``scale``: twos for 2, 4 and 8, else one step."""
+    return [2] * (scale.bit_length() - 1) if scale in (2, 4, 8) else [scale]
+
+
 def pixel_shuffle_upsampler(features: int, scale: int) -> list[nn.Module]:
-    """Convolution and pixel shuffle, twice for ×4, as EDSR-PyTorch numbers them: convolutions at even indices."""
-    steps = [2] * (scale.bit_length() - 1) if scale in (2, 4, 8) else [scale]
+    """Convolution and pixel shuffle, twice for ×4; convolutions at even indices as in EDSR-PyTorch."""
     layers: list[nn.Module] = []
-    for step in steps:
+    for step in upsampling_steps(scale):
         layers += [conv(features, step * step * features), nn.PixelShuffle(step)]
     return layers
 
 
-def pixel_shuffle_scale(state: State, pattern: str, features: int) -> int:
-    """Scale of an upsampler whose convolutions are ``pattern.format(index)``, each followed by a pixel shuffle.
+def pixel_shuffle_scale(state: State, pattern: str, features: int, step: int = 2) -> int:
+    """Scale of an upsampler whose convolutions are ``pattern.format(index)``, each before a pixel shuffle.
 
-    ``features`` is the number of channels after a shuffle.
+    ``features`` is the number of channels after a shuffle; ``step`` the distance between the indices of two
+    convolutions.
     """
     scale, index = 1, 0
     while (key := pattern.format(index)) in state:
         scale *= isqrt(state[key].shape[0] // features)
-        index += 2
+        index += step
     return scale
+
+
+def pad_to_multiple(x: Tensor, multiple: int, minimum: int = 0) -> Tensor:
+    """Pad ``(N, C, H, W)`` at the right and the bottom until H and W are multiples and at least ``minimum``.
+
+    Reflects the border; where the image is too small for that, the rest repeats the edge.
+    """
+    height, width = x.shape[-2:]
+    down = _missing(height, multiple, minimum)
+    right = _missing(width, multiple, minimum)
+    if not (down or right):
+        return x
+    mirrored_down, mirrored_right = min(down, height - 1), min(right, width - 1)
+    x = F.pad(x, (0, mirrored_right, 0, mirrored_down), mode="reflect")
+    return F.pad(x, (0, right - mirrored_right, 0, down - mirrored_down), mode="replicate")
+
+
+def _missing(size: int, multiple: int, minimum: int) -> int:
+    return -max(size, minimum) % multiple + max(minimum - size, 0)
+
+
+class SpatialAttention(nn.Module):
+    """Enhanced spatial attention (ESA; Liu et al., CVPR 2020), as RFDN and RLFN shrink it.
+
+    ``deep`` is RFDN's form with three convolutions between pooling and interpolation; RLFN keeps one.
+    """
+
+    def __init__(self, features: int, channels: int, deep: bool) -> None:
+        super().__init__()
+        self.conv1 = conv(features, channels, 1)
+        self.conv_f = conv(channels, channels, 1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, stride=2)
+        self.conv3 = conv(channels, channels)
+        self.conv4 = conv(channels, features, 1)
+        self.deep = deep
+        if deep:
+            self.conv_max = conv(channels, channels)
+            self.conv3_ = conv(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Weigh every value of ``(N, features, H, W)`` by 0–1; H and W at least 3."""
+        reduced = self.conv1(x)
+        pooled = self.conv2(reduced)
+        # Stored networks pool 7×7; below 15 pixels there is less than that.
+        window = (min(7, pooled.shape[-2]), min(7, pooled.shape[-1]))
+        pooled = F.max_pool2d(pooled, window, stride=3)
+        if self.deep:
+            pooled = F.relu(self.conv_max(pooled))
+            pooled = self.conv3_(F.relu(self.conv3(pooled)))
+        else:
+            pooled = self.conv3(pooled)
+        spread = F.interpolate(pooled, x.shape[-2:], mode="bilinear", align_corners=False)
+        weights = torch.sigmoid(self.conv4(spread + self.conv_f(reduced)))
+        return x * weights

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import torch
 from torch import Tensor, nn
 
-from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count
+from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count, rename_keys
 from dfsq.networks.blocks import conv, mean_shift, pixel_shuffle_scale, pixel_shuffle_upsampler
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
@@ -23,6 +21,7 @@ class ResidualBlock(nn.Module):
         self.residual_scale = residual_scale
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, features, H, W)`` to the same shape."""
         residual: Tensor = self.body(x)
         return x + residual * self.residual_scale
 
@@ -37,12 +36,11 @@ class EDSR(nn.Module):
         self.body = nn.Sequential(
             *(ResidualBlock(features, residual_scale) for _ in range(blocks)), conv(features, features)
         )
-        self.tail = nn.Sequential(
-            nn.Sequential(*pixel_shuffle_upsampler(features, scale)), conv(features, 3)
-        )
+        self.tail = nn.Sequential(nn.Sequential(*pixel_shuffle_upsampler(features, scale)), conv(features, 3))
         self.add_mean = mean_shift()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Upscale ``(N, 3, H, W)``."""
         shallow = self.head(self.sub_mean(x))
         output: Tensor = self.add_mean(self.tail(shallow + self.body(shallow)))
         return output
@@ -62,7 +60,8 @@ def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
 def _from_basicsr(state: State) -> State:
     """Rename BasicSR's EDSR, which works in 0–1 and subtracts the mean itself, to EDSR-PyTorch's names."""
     blocks = count(state, "body.{}.conv1.weight")
-    rules = (
+    renamed = rename_keys(
+        state,
         (r"^conv_first\.", "head.0."),
         (r"^body\.(\d+)\.conv1\.", r"body.\1.body.0."),
         (r"^body\.(\d+)\.conv2\.", r"body.\1.body.2."),
@@ -70,11 +69,6 @@ def _from_basicsr(state: State) -> State:
         (r"^upsample\.", "tail.0."),
         (r"^conv_last\.", "tail.1."),
     )
-    renamed: State = {}
-    for key, value in state.items():
-        for pattern, replacement in rules:
-            key = re.sub(pattern, replacement, key)
-        renamed[key] = value
     for name, sign in (("sub_mean", -1.0), ("add_mean", 1.0)):
         renamed[f"{name}.weight"] = torch.eye(3).view(3, 3, 1, 1)
         renamed[f"{name}.bias"] = sign * 255.0 * torch.tensor(DIV2K_MEAN)
@@ -86,7 +80,13 @@ ARCHITECTURE = Architecture(
     title="EDSR (Lim et al. 2017)",
     dialects=(
         Dialect(
-            keys=("sub_mean.weight", "head.0.weight", "body.0.body.0.weight", "tail.0.0.weight", "tail.1.weight")
+            keys=(
+                "sub_mean.weight",
+                "head.0.weight",
+                "body.0.body.0.weight",
+                "tail.0.0.weight",
+                "tail.1.weight",
+            )
         ),
         Dialect(
             keys=("conv_first.weight", "body.0.conv1.weight", "conv_after_body.weight", "upsample.0.weight"),

@@ -1,11 +1,13 @@
-"""Body scope of a network that the DFSQ paper does not list, found by watching one forward pass.
+"""Body scope of a network that the DFSQ paper does not list, found by watching a forward pass.
 
-The rule (DESIGN §2.1): every convolution and linear layer except the first, the upsampler and the last, and none whose input
-is a pooled 1×1 map. The upsampler begins with the last layer before the maps grow beyond the input size.
+The rule: every convolution and linear layer except the first, the upsampler and the last, and none whose input
+is a pooled map or does not depend on the image. The upsampler begins with the last layer before the maps grow
+beyond those of the first layer.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -14,49 +16,105 @@ from torch import Tensor, nn
 
 QUANTIZABLE = (nn.Conv2d, nn.Linear)
 """Layer types that have a quantized counterpart in :mod:`dfsq.nn`."""
+_WATCHED = (*QUANTIZABLE, nn.PixelShuffle, nn.Upsample, nn.ConvTranspose2d)
 _PROBE = 64
-"""Height and width of the probe image: large enough that strided attention branches do not shrink to 1×1 by themselves."""
+"""Height and width of the probe image: so large that strided attention branches do not shrink to 1×1."""
+_GROWTH = 1.5
+"""Smallest factor that counts as upsampling; padding to window sizes stays below it."""
 
 
-def body_scope(net: nn.Module, patterns: tuple[str, ...] | None, channels: int = 3) -> tuple[str, ...]:
-    """Return the names of the layers of ``net`` in body scope, in execution order where it was probed.
+@dataclass(frozen=True)
+class _Call:
+    name: str
+    quantizable: bool
+    size: int
+    """Height of the map a layer takes, 0 where its input is no map."""
+    result: int
+    """Height of the map it returns."""
+    pooled: bool
+    fingerprint: float
+    """Equal for equal inputs."""
 
-    ``patterns`` are shell-style patterns that name the scope; without them the rule of this module applies.
+
+def body_scope(net: nn.Module, patterns: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the names of the layers of ``net`` in body scope, in definition or (probed) execution order.
+
+    ``patterns`` are shell-style patterns that name the scope; without them the rule of this module applies,
+    and ``net`` is run on two RGB images of 64×64.
     """
-    if patterns is not None:
-        names = [name for name, layer in net.named_modules() if isinstance(layer, QUANTIZABLE)]
-        return tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
-    return _probe(net, channels)
+    if patterns is None:
+        return _probe(net)
+    names = [name for name, layer in net.named_modules() if isinstance(layer, QUANTIZABLE)]
+    return tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
 
 
-@torch.inference_mode()
-def _probe(net: nn.Module, channels: int) -> tuple[str, ...]:
-    calls: list[tuple[str, bool, bool, bool]] = []  # name, quantizable, sees a grown map, sees a 1×1 map
+def _probe(net: nn.Module) -> tuple[str, ...]:
+    parameter = next(net.parameters())
+    noise = torch.rand(1, 3, _PROBE, _PROBE, generator=torch.Generator().manual_seed(0))
+    calls, others = (
+        _calls(net, image.to(parameter.device, parameter.dtype)) for image in (noise, torch.zeros_like(noise))
+    )
+    layers = [index for index, call in enumerate(calls) if call.quantizable]
+    if not layers:
+        return ()
+    outside = {calls[layers[0]].name, calls[layers[-1]].name}
+    outside |= {call.name for call in calls if call.pooled}
+    varying = {
+        call.name
+        for call, other in zip(calls, others, strict=True)
+        if call.fingerprint != other.fingerprint and call.name not in outside
+    }
+    body = (calls[index].name for index in layers if index < _upsampler(calls, layers))
+    return tuple(dict.fromkeys(name for name in body if name in varying))
 
-    def record(name: str, layer: nn.Module) -> Any:
-        def hook(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            maps = inputs[0].dim() == 4 and not isinstance(layer, nn.Linear)
-            grown = maps and max(inputs[0].shape[-1], output.shape[-1]) > _PROBE
-            pooled = maps and inputs[0].shape[-2:] == (1, 1)
-            calls.append((name, isinstance(layer, QUANTIZABLE), grown, pooled))
 
-        return layer.register_forward_hook(hook)
+def _upsampler(calls: list[_Call], layers: list[int]) -> int:
+    """Index of the first call that belongs to the upsampler."""
+    first = next((call.size for call in calls if call.size), _PROBE)
+    for index, call in enumerate(calls):
+        if max(call.size, call.result) >= _GROWTH * first:
+            if call.quantizable:
+                return index
+            # A pixel shuffle grows what the layer before it computed; that layer is the upsampler.
+            return max((layer for layer in layers if layer < index), default=0)
+    return len(calls)
 
-    watched = (*QUANTIZABLE, nn.PixelShuffle, nn.Upsample, nn.ConvTranspose2d)
-    handles = [record(name, layer) for name, layer in net.named_modules() if isinstance(layer, watched)]
+
+# Not inference_mode: networks that keep a tensor of their forward pass could not be trained afterwards.
+@torch.no_grad()
+def _calls(net: nn.Module, image: Tensor) -> list[_Call]:
+    calls: list[_Call] = []
+
+    def watch(name: str, layer: nn.Module) -> Any:
+        def record(_layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            x = inputs[0]
+            linear = isinstance(layer, nn.Linear)
+            calls.append(
+                _Call(
+                    name=name,
+                    quantizable=isinstance(layer, QUANTIZABLE),
+                    size=0 if linear else x.shape[-2],
+                    result=0 if linear else output.shape[-2],
+                    pooled=x.numel() == len(x) * x.shape[-1 if linear else 1],
+                    fingerprint=x.double().square().sum().item(),
+                )
+            )
+
+        return layer.register_forward_hook(record)
+
+    handles = [
+        watch(name, layer)
+        for name, layer in net.named_modules()
+        if isinstance(layer, _WATCHED) and not _shifts_colours(layer)
+    ]
     try:
-        parameter = next(net.parameters())
-        net(torch.zeros(1, channels, _PROBE, _PROBE, device=parameter.device, dtype=parameter.dtype))
+        net(image)
     finally:
         for handle in handles:
             handle.remove()
+    return calls
 
-    growth = next((index for index, call in enumerate(calls) if call[2]), len(calls))
-    layers = [index for index, call in enumerate(calls) if call[1]]
-    # A pixel shuffle grows what the convolution before it computed; that convolution is the upsampler.
-    if growth < len(calls) and not calls[growth][1]:
-        growth = max((index for index in layers if index < growth), default=0)
-    inside = [index for index in layers[1:-1] if index < growth]
-    pooled = {calls[index][0] for index in layers if calls[index][3]}
-    first, last = calls[layers[0]][0], calls[layers[-1]][0]
-    return tuple(dict.fromkeys(calls[i][0] for i in inside if calls[i][0] not in pooled | {first, last}))
+
+def _shifts_colours(layer: nn.Module) -> bool:
+    """Whether ``layer`` only adds a mean colour: neither a first nor a last layer as the rule means it."""
+    return isinstance(layer, nn.Conv2d) and layer.weight.numel() == 9 and layer.in_channels == 3

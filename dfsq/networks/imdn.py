@@ -1,0 +1,107 @@
+"""IMDN: information multi-distillation network (Hui et al., ACM MM 2019, §3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count
+from dfsq.networks.blocks import conv, pixel_shuffle_scale
+
+SLOPE = 0.05
+"""Negative slope of the leaky ReLUs."""
+
+
+class ContrastAttention(nn.Module):
+    """Weighs channels by their standard deviation plus mean over the map (§3.3)."""
+
+    def __init__(self, features: int, squeezed: int) -> None:
+        super().__init__()
+        self.conv_du = nn.Sequential(conv(features, squeezed, 1), nn.ReLU(), conv(squeezed, features, 1), nn.Sigmoid())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, features, H, W)`` to the same shape."""
+        deviation, mean = torch.std_mean(x, dim=(2, 3), correction=0, keepdim=True)
+        weights: Tensor = self.conv_du(deviation + mean)
+        return x * weights
+
+
+class DistillationBlock(nn.Module):
+    """Four convolutions that each set aside ``distilled`` channels and pass on the rest (§3.2)."""
+
+    def __init__(self, features: int, distilled: int, squeezed: int) -> None:
+        super().__init__()
+        self.split = [distilled, features - distilled]
+        self.c1 = conv(features, features)
+        self.c2 = conv(features - distilled, features)
+        self.c3 = conv(features - distilled, features)
+        self.c4 = conv(features - distilled, distilled)
+        self.c5 = conv(4 * distilled, features, 1)
+        self.cca = ContrastAttention(4 * distilled, squeezed)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, features, H, W)`` to the same shape."""
+        kept = []
+        rest = x
+        for layer in (self.c1, self.c2, self.c3):
+            distilled, rest = torch.split(F.leaky_relu(layer(rest), SLOPE), self.split, dim=1)
+            kept.append(distilled)
+        kept.append(self.c4(rest))
+        residual: Tensor = self.c5(self.cca(torch.cat(kept, dim=1)))
+        return x + residual
+
+
+class IMDN(nn.Module):
+    """IMDN under its authors' parameter names; input and output in 0–1."""
+
+    def __init__(self, scale: int, blocks: int, features: int, distilled: int, squeezed: int) -> None:
+        super().__init__()
+        self.fea_conv = conv(3, features)
+        for number in range(1, blocks + 1):
+            self.add_module(f"IMDB{number}", DistillationBlock(features, distilled, squeezed))
+        self.blocks = blocks
+        self.c = nn.Sequential(conv(blocks * features, features, 1), nn.LeakyReLU(SLOPE))
+        self.LR_conv = conv(features, features)
+        self.upsampler = nn.Sequential(conv(features, 3 * scale * scale), nn.PixelShuffle(scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Upscale ``(N, 3, H, W)``."""
+        shallow = maps = self.fea_conv(x)
+        outputs = []
+        for number in range(1, self.blocks + 1):
+            maps = self.get_submodule(f"IMDB{number}")(maps)
+            outputs.append(maps)
+        fused = self.LR_conv(self.c(torch.cat(outputs, dim=1)))
+        result: Tensor = self.upsampler(shallow + fused)
+        return result
+
+
+def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
+    return {
+        "scale": pixel_shuffle_scale(state, "upsampler.{}.weight", features=3),
+        "blocks": count(state, "IMDB{}.c1.weight"),
+        "features": state["fea_conv.weight"].shape[0],
+        "distilled": state["IMDB1.c4.weight"].shape[0],
+        "squeezed": state["IMDB1.cca.conv_du.0.weight"].shape[0],
+    }
+
+
+ARCHITECTURE = Architecture(
+    name="imdn",
+    title="IMDN (Hui et al. 2019)",
+    dialects=(
+        Dialect(
+            keys=(
+                "fea_conv.weight",
+                "IMDB1.c1.weight",
+                "IMDB1.cca.conv_du.0.weight",
+                "c.0.weight",
+                "LR_conv.weight",
+                "upsampler.0.weight",
+            )
+        ),
+    ),
+    hyperparameters=_hyperparameters,
+    build=IMDN,
+)

@@ -1,0 +1,106 @@
+"""RDN: residual dense network (Zhang et al., CVPR 2018, §3)."""
+
+from __future__ import annotations
+
+from math import isqrt
+
+import torch
+from torch import Tensor, nn
+
+from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count
+from dfsq.networks.blocks import conv, upsampling_steps
+
+
+class DenseConv(nn.Module):
+    """Convolution and ReLU whose output is appended to the input's channels."""
+
+    def __init__(self, inputs: int, growth: int) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(conv(inputs, growth), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, inputs, H, W)`` to ``(N, inputs + growth, H, W)``."""
+        return torch.cat((x, self.conv(x)), dim=1)
+
+
+class ResidualDenseBlock(nn.Module):
+    """Dense convolutions, fused by a 1×1 convolution and added to the input (§3.2)."""
+
+    def __init__(self, features: int, growth: int, convs: int) -> None:
+        super().__init__()
+        self.convs = nn.Sequential(*(DenseConv(features + index * growth, growth) for index in range(convs)))
+        self.LFF = conv(features + convs * growth, features, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, features, H, W)`` to the same shape."""
+        residual: Tensor = self.LFF(self.convs(x))
+        return x + residual
+
+
+class RDN(nn.Module):
+    """RDN under the parameter names of EDSR-PyTorch; input and output in 0–255.
+
+    Configuration A of that code is 20 blocks of 6 convolutions with growth 32, B is 16 of 8 with growth 64.
+    """
+
+    def __init__(self, scale: int, blocks: int, convs: int, features: int, growth: int) -> None:
+        super().__init__()
+        self.SFENet1 = conv(3, features)
+        self.SFENet2 = conv(features, features)
+        self.RDBs = nn.ModuleList(ResidualDenseBlock(features, growth, convs) for _ in range(blocks))
+        self.GFF = nn.Sequential(conv(blocks * features, features, 1), conv(features, features))
+        upsampler: list[nn.Module] = []
+        inputs = features
+        for step in upsampling_steps(scale):
+            upsampler += [conv(inputs, step * step * growth), nn.PixelShuffle(step)]
+            inputs = growth
+        self.UPNet = nn.Sequential(*upsampler, conv(growth, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Upscale ``(N, 3, H, W)``."""
+        shallow = self.SFENet1(x)
+        maps = self.SFENet2(shallow)
+        outputs = []
+        for block in self.RDBs:
+            maps = block(maps)
+            outputs.append(maps)
+        result: Tensor = self.UPNet(shallow + self.GFF(torch.cat(outputs, dim=1)))
+        return result
+
+
+def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
+    growth = state["RDBs.0.convs.0.conv.0.weight"].shape[0]
+    # The last convolution of UPNet has no pixel shuffle; one remains for ×2 and ×3, two for ×4.
+    shuffled = [f"UPNet.{index}.weight" for index in (0, 2, 4) if f"UPNet.{index}.weight" in state][:-1]
+    scale = 1
+    for key in shuffled:
+        scale *= isqrt(state[key].shape[0] // growth)
+    return {
+        "scale": scale,
+        "blocks": count(state, "RDBs.{}.LFF.weight"),
+        "convs": count(state, "RDBs.0.convs.{}.conv.0.weight"),
+        "features": state["SFENet1.weight"].shape[0],
+        "growth": growth,
+    }
+
+
+ARCHITECTURE = Architecture(
+    name="rdn",
+    title="RDN (Zhang et al. 2018)",
+    dialects=(
+        Dialect(
+            keys=(
+                "SFENet1.weight",
+                "SFENet2.weight",
+                "RDBs.0.convs.0.conv.0.weight",
+                "RDBs.0.LFF.weight",
+                "GFF.0.weight",
+                "UPNet.0.weight",
+            )
+        ),
+    ),
+    hyperparameters=_hyperparameters,
+    build=RDN,
+    rgb_range=255.0,
+    body=("RDBs.*.conv.0", "RDBs.*.LFF", "GFF.*"),
+)

@@ -1,0 +1,97 @@
+"""RFDN: residual feature distillation network (Liu et al., ECCVW 2020, §3), winner at AIM 2020."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count
+from dfsq.networks.blocks import SpatialAttention, conv, pixel_shuffle_scale
+
+SLOPE = 0.05
+"""Negative slope of the leaky ReLUs."""
+
+
+class DistillationBlock(nn.Module):
+    """Three shallow residual convolutions with a 1×1 distillation beside each, fused and weighed (§3.2)."""
+
+    def __init__(self, features: int, distilled: int, attention: int) -> None:
+        super().__init__()
+        for number in (1, 2, 3):
+            self.add_module(f"c{number}_d", conv(features, distilled, 1))
+            self.add_module(f"c{number}_r", conv(features, features))
+        self.c4 = conv(features, distilled)
+        self.c5 = conv(4 * distilled, features, 1)
+        self.esa = SpatialAttention(features, attention, deep=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, features, H, W)`` to the same shape."""
+        kept = []
+        for number in (1, 2, 3):
+            distil, refine = self.get_submodule(f"c{number}_d"), self.get_submodule(f"c{number}_r")
+            kept.append(F.leaky_relu(distil(x), SLOPE))
+            x = F.leaky_relu(x + refine(x), SLOPE)
+        kept.append(F.leaky_relu(self.c4(x), SLOPE))
+        output: Tensor = self.esa(self.c5(torch.cat(kept, dim=1)))
+        return output
+
+
+class RFDN(nn.Module):
+    """RFDN under its authors' parameter names; input and output in 0–255.
+
+    The AIM entry has 4 blocks of 50 features; the paper's own models are the same network with 48 or 52
+    features and 6 blocks.
+    """
+
+    def __init__(self, scale: int, blocks: int, features: int, distilled: int, attention: int) -> None:
+        super().__init__()
+        self.fea_conv = conv(3, features)
+        for number in range(1, blocks + 1):
+            self.add_module(f"B{number}", DistillationBlock(features, distilled, attention))
+        self.blocks = blocks
+        self.c = nn.Sequential(conv(blocks * features, features, 1), nn.LeakyReLU(SLOPE))
+        self.LR_conv = conv(features, features)
+        self.upsampler = nn.Sequential(conv(features, 3 * scale * scale), nn.PixelShuffle(scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Upscale ``(N, 3, H, W)``."""
+        shallow = maps = self.fea_conv(x)
+        outputs = []
+        for number in range(1, self.blocks + 1):
+            maps = self.get_submodule(f"B{number}")(maps)
+            outputs.append(maps)
+        fused = self.LR_conv(self.c(torch.cat(outputs, dim=1)))
+        result: Tensor = self.upsampler(shallow + fused)
+        return result
+
+
+def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
+    return {
+        "scale": pixel_shuffle_scale(state, "upsampler.{}.weight", features=3),
+        "blocks": count(state, "B{}.c1_d.weight"),
+        "features": state["fea_conv.weight"].shape[0],
+        "distilled": state["B1.c1_d.weight"].shape[0],
+        "attention": state["B1.esa.conv1.weight"].shape[0],
+    }
+
+
+ARCHITECTURE = Architecture(
+    name="rfdn",
+    title="RFDN (Liu et al. 2020)",
+    dialects=(
+        Dialect(
+            keys=(
+                "fea_conv.weight",
+                "B1.c1_d.weight",
+                "B1.c1_r.weight",
+                "B1.esa.conv_max.weight",
+                "LR_conv.weight",
+                "upsampler.0.weight",
+            )
+        ),
+    ),
+    hyperparameters=_hyperparameters,
+    build=RFDN,
+    rgb_range=255.0,
+)
