@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from dfsq.evaluation.bicubic import downscale
+from dfsq.evaluation.images import list_images, read_image
 from numpy.typing import NDArray
 from torch import Tensor
 
 from dfsq.errors import ImageError, UsageError
-from dfsq.evaluation.bicubic import downscale
-from dfsq.evaluation.images import list_images, read_image
 
 BATCH = 8
 """Patches per forward pass."""
@@ -23,9 +23,9 @@ Image = NDArray[np.uint8]
 class PatchStream:
     """Random LR patches of image files, as batches for a network.
 
-    Iterating yields float32 ``(n, 3, p, p)`` in 0–1 with n ≤ 8 and p = patch_size / scale, ``patches`` in all. The same ``seed``
-    and files give the same patches. Files that are unreadable or smaller than a patch are passed over and reported to
-    ``on_skip``; when none is left, :class:`ImageError` is raised.
+    Iterating yields float32 ``(n, 3, p, p)`` in 0–1 with n ≤ 8 and p = patch_size / scale, ``patches`` in all. The same
+    ``seed`` and files give the same patches. Files that are unreadable or smaller than a patch are passed over and
+    reported to ``on_skip``; when none is left, :class:`ImageError` is raised.
     """
 
     def __init__(

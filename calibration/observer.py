@@ -12,8 +12,9 @@ from dfsq.quantizers.universal import UniversalSet
 class HistogramObserver:
     """Counts the channel-wise normalized input of one layer on the grid of the universal set.
 
-    Whether the input is non-negative, and so how it is normalized, is only known at the end. Both histograms are counted until
-    the first negative value, which settles it. Counts are integers, so neither batch order nor batch size changes the result.
+    Whether the input is non-negative, and so how it is normalized, is only known at the end. Both histograms are
+    counted until the first negative value, which settles it. Counts are integers, so neither batch order nor batch size
+    changes the result.
     """
 
     def __init__(self, universal: UniversalSet, channel_axis: int) -> None:
@@ -40,7 +41,10 @@ class HistogramObserver:
         return counts if total is None else total.add_(counts)
 
     def histogram(self) -> Tensor:
-        """Counts per channel and bin over −1…1: int64 ``(C, bins)`` on the CPU. Raises RuntimeError before any input was seen."""
+        """Counts per channel and bin over −1…1: int64 ``(C, bins)`` on the CPU.
+
+        Raises RuntimeError before any input was seen.
+        """
         counts = self._signed if self.signed else self._non_negative
         if counts is None:
             raise RuntimeError("the layer was never called during calibration")

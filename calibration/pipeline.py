@@ -43,8 +43,9 @@ def quantize(
 ) -> SRModel:
     """Quantize a full-precision ``model`` and return a new one; ``model`` itself is not changed.
 
-    ``images`` are LR batches ``(N, 3, H, W)`` in 0–1, seen once, one batch at a time: a :class:`PatchStream` or any iterable.
-    Raises :class:`UsageError` for patterns in the recipe that match no layer, and for a model that is quantized already.
+    ``images`` are LR batches ``(N, 3, H, W)`` in 0–1, seen once, one batch at a time: a :class:`PatchStream` or any
+    iterable. Raises :class:`UsageError` for patterns in the recipe that match no layer, and for a model that is
+    quantized already.
     """
     recipe = recipe or Recipe()
     if model.quantization is not None:
@@ -68,7 +69,9 @@ def plan_layers(model: SRModel, recipe: Recipe) -> Mapping[str, LayerBits]:
     layers = {name: layer for name, layer in model.net.named_modules() if isinstance(layer, QUANTIZABLE)}
     for pattern in (*recipe.skip, *(pattern for pattern, _ in recipe.layer_bits)):
         if not any(fnmatchcase(name, pattern) for name in layers):
-            raise UsageError(f"pattern {pattern!r} matches no layer; layers are named like {', '.join(list(layers)[:4])}")
+            raise UsageError(
+                f"pattern {pattern!r} matches no layer; layers are named like {', '.join(list(layers)[:4])}"
+            )
     plan = {}
     for name, layer in layers.items():
         if any(fnmatchcase(name, pattern) for pattern in recipe.skip):
@@ -132,9 +135,7 @@ def _quantize_layer(
     else:
         method = recipe.weights
         histogram, signed = observed
-        points = select(
-            recipe.selector, histogram, universal, bits.a_bits, restarts=recipe.restarts, seed=recipe.seed
-        )
+        points = select(recipe.selector, histogram, universal, bits.a_bits, restarts=recipe.restarts, seed=recipe.seed)
         input_quantizer = SubsetQuantizer(points, signed, bits.a_bits, universal, channel_axis(layer))
         input_quantizer.to(layer.weight.device)
     weight = quantize_weight(layer.weight, method, bits.w_bits, universal)

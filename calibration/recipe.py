@@ -34,7 +34,10 @@ class Recipe:
     words: int = 4
     """Words of the universal set, 1…5 (paper: 4)."""
     outside_bits: int | None = 8
-    """Bits of the weights outside the body scope, whose activations stay in full precision; None: full precision (paper)."""
+    """Bits of the weights outside the body scope, whose activations stay in full precision; None.
+
+    Full precision (paper).
+    """
     patches: int = 32
     """Number of calibration patches."""
     patch_size: int = 192
@@ -60,7 +63,9 @@ class Recipe:
         points = len(self.universal_set)
         most = max([self.w_bits, self.a_bits, *(bits for _, bits in self.layer_bits)])
         if 2**most > points:
-            raise UsageError(f"{most} bits need {2**most} points, but {self.words} words make only {points}; use more words")
+            raise UsageError(
+                f"{most} bits need {2**most} points, but {self.words} words make only {points}; use more words"
+            )
 
     @property
     def universal_set(self) -> UniversalSet:

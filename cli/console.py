@@ -15,14 +15,10 @@ _WIDTH_WITHOUT_TERMINAL = 160
 
 def _console(stderr: bool) -> Console:
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(
-        stderr=stderr, highlight=False, soft_wrap=True, width=None if terminal else _WIDTH_WITHOUT_TERMINAL
-    )
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, width=None if terminal else _WIDTH_WITHOUT_TERMINAL)
 
 
-def print_table(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()
-) -> None:
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
     """Print a table on stdout; the columns numbered in ``right`` are aligned to the right."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for index, column in enumerate(columns):

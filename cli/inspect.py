@@ -106,7 +106,7 @@ def _print_points(model: SRModel, layer: str) -> None:
     if quantizer is None:
         click.echo(f"{layer}: the input stays in full precision; only its weights are quantized")
         return
-    points = quantizer.universal.values(quantizer.points)  # type: ignore[union-attr, operator]
+    points = quantizer.universal.values(quantizer.points)
     rows = [(str(index), " ".join(f"{value:+.4f}" for value in row)) for index, row in enumerate(points.tolist())]
     print_table(f"{layer}: quantization points in units of each channel's spread", ("channel", "points"), rows)
 
@@ -119,4 +119,8 @@ def _shape(model: SRModel, name: str) -> str:
 def _plain(value: Any) -> str:
     if value is None:
         return "none"
-    return "×".join(map(str, value)) if isinstance(value, list) and value else str(value or (value if value == 0 else "none"))
+    return (
+        "×".join(map(str, value))
+        if isinstance(value, list) and value
+        else str(value or (value if value == 0 else "none"))
+    )

@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _raise_in_debug(arguments: list[str]) -> None:
     if "--debug" in arguments:
-        raise  # noqa: PLE0704
+        raise
 
 
 def _fail(message: str, code: int) -> NoReturn:

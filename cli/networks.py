@@ -19,5 +19,7 @@ def networks() -> None:
         for each in architectures().values()
     ]
     print_table("Supported networks", ("--arch", "network", "range", "body scope"), rows)
-    click.echo("Others through spandrel: pip install 'dfsq[zoo]'. Body scope: as the DFSQ paper lists it, or every layer but")
+    click.echo(
+        "Others through spandrel: pip install 'dfsq[zoo]'. Body scope: as the DFSQ paper lists it, or every layer but"
+    )
     click.echo("the first, the upsampler, the last and those on pooled 1×1 maps.")

@@ -19,9 +19,9 @@ def common_options(command: Command) -> Command:
 
 def quiet_option(command: Command) -> Command:
     """Add ``--quiet``."""
-    return click.option(
-        "-q", "--quiet", is_flag=True, help="No progress and no notes on stderr.  [default: off]"
-    )(command)
+    return click.option("-q", "--quiet", is_flag=True, help="No progress and no notes on stderr.  [default: off]")(
+        command
+    )
 
 
 def checkpoint_options(command: Command) -> Command:

@@ -1,8 +1,8 @@
 """The dfsq artifact: one safetensors file that holds a quantized network and how it came about.
 
-Tensors: for every quantized layer ``NAME.weight.codes`` and what decodes them (``scale`` and ``zero_point``, or ``scale`` and
-``points``), ``NAME.input.points`` where its input is quantized; every other parameter under its own name, as float16 where that
-loses nothing. ``__metadata__["dfsq"]`` is one JSON object, described by :func:`_header`.
+Tensors: for every quantized layer ``NAME.weight.codes`` and what decodes them (``scale`` and ``zero_point``, or
+``scale`` and ``points``), ``NAME.input.points`` where its input is quantized; every other parameter under its own name,
+as float16 where that loses nothing. ``__metadata__["dfsq"]`` is one JSON object, described by :func:`_header`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ METADATA_KEY = "dfsq"
 
 
 def save(model: SRModel, path: str | Path) -> int:
-    """Write a quantized ``model`` to ``path`` and return the size in bytes. An existing file is replaced only by a whole one.
+    """Write a quantized ``model`` to ``path`` and return the size in bytes. An existing file is replaced only by a
+    whole one.
 
     The same model gives the same bytes. Raises :class:`UsageError` for a model that is not quantized and
     :class:`DfsqError` where the file cannot be written.
@@ -70,7 +71,8 @@ def read_header(path: Path) -> dict[str, Any]:
     if version > VERSION:
         written_by = header.get("versions", {}).get("dfsq", "a newer release")
         raise ArtifactError(
-            f"{path} has format version {version}, this dfsq reads up to {VERSION}; it was written by dfsq {written_by}: upgrade"
+            f"{path} has format version {version}, this dfsq reads up to {VERSION}; "
+            f"it was written by dfsq {written_by}: upgrade"
         )
     return dict(header)
 
@@ -89,7 +91,9 @@ def load(path: str | Path) -> SRModel:
     except SafetensorError as error:
         raise ArtifactError(f"{path} is truncated or damaged ({error}); quantize the checkpoint again") from error
     if _digest(tensors) != header.get("tensors_sha256"):
-        raise ArtifactError(f"{path}: its tensors do not match their checksum; copy it or quantize the checkpoint again")
+        raise ArtifactError(
+            f"{path}: its tensors do not match their checksum; copy it or quantize the checkpoint again"
+        )
     try:
         return _rebuild(header, tensors)
     except (KeyError, ValueError, TypeError, AttributeError, DfsqError) as error:

@@ -10,7 +10,8 @@ from dfsq.errors import DfsqError
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write ``content`` beside ``path``, then rename: nobody sees half a file, and a failed run leaves an old file untouched.
+    """Write ``content`` beside ``path``, then rename: nobody sees half a file, and a failed run leaves an old file
+    untouched.
 
     Raises :class:`DfsqError` that names the path and the system's reason.
     """
@@ -36,7 +37,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raise :class:`DfsqError` where ``path`` cannot be created or replaced, before any work is spent on its content."""
+    """Raise :class:`DfsqError` where ``path`` cannot be created or replaced: before work is spent on its content."""
     folder = path.parent
     if path.is_dir():
         raise DfsqError(f"cannot write {path}: it is a folder; name a file in it")

@@ -41,8 +41,9 @@ class Quantization:
 class SRModel(nn.Module):
     """A super-resolution network behind one interface, whatever its own input range is.
 
-    ``forward`` takes RGB images ``(N, 3, H, W)``, float32 in 0–1, and returns ``(N, 3, scale·H, scale·W)`` in the same range,
-    not clamped. ``net`` is the network itself with the checkpoint's parameter names; quantized layers live inside it.
+    ``forward`` takes RGB images ``(N, 3, H, W)``, float32 in 0–1, and returns ``(N, 3, scale·H, scale·W)`` in the same
+    range, not clamped. ``net`` is the network itself with the checkpoint's parameter names; quantized layers live
+    inside it.
     """
 
     def __init__(

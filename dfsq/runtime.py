@@ -11,8 +11,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # parameters of mallopt(3)
 def keep_freed_memory() -> None:
     """Let the C library keep freed memory for the next tensor instead of returning it to the system.
 
-    Every large activation is otherwise mapped afresh and paid for page by page, which makes a quantized forward pass on a CPU
-    up to four times slower. Has no effect outside glibc.
+    Every large activation is otherwise mapped afresh and paid for page by page, which makes a quantized forward pass on
+    a CPU up to four times slower. Has no effect outside glibc.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)

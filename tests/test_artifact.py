@@ -61,7 +61,9 @@ def test_full_precision_weights_are_stored_exactly(small_model: SRModel, tmp_pat
     dfsq.save(quantized(small_model, outside_bits=None), tmp_path / "a.safetensors")
     reloaded = dfsq.load(tmp_path / "a.safetensors").net.state_dict()
     original = small_model.net.state_dict()
-    assert all(torch.equal(reloaded[name], original[name]) for name in ("head.0.weight", "tail.1.bias", "body.2.weight"))
+    assert all(
+        torch.equal(reloaded[name], original[name]) for name in ("head.0.weight", "tail.1.bias", "body.2.weight")
+    )
 
 
 def test_four_bit_edsr_baseline_takes_a_sixth_of_its_float32_size(tmp_path: Path) -> None:

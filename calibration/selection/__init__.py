@@ -12,13 +12,11 @@ SELECTORS = ("exact", "kmeans", "exhaustive")
 """Names that ``--selector`` takes."""
 
 
-def select(
-    selector: str, histogram: Tensor, universal: UniversalSet, bits: int, *, restarts: int, seed: int
-) -> Tensor:
+def select(selector: str, histogram: Tensor, universal: UniversalSet, bits: int, *, restarts: int, seed: int) -> Tensor:
     """Select 2^``bits`` points per channel with the named method: ascending numerators, int64 ``(C, 2^bits)``.
 
-    ``histogram`` is int64 ``(C, bins)``. ``restarts`` and ``seed`` matter for ``kmeans`` alone. Raises :class:`UsageError` for an
-    unknown selector or a universal set with fewer elements than points.
+    ``histogram`` is int64 ``(C, bins)``. ``restarts`` and ``seed`` matter for ``kmeans`` alone. Raises
+    :class:`UsageError` for an unknown selector or a universal set with fewer elements than points.
     """
     k = 2**bits
     if k > len(universal):

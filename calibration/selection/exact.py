@@ -1,8 +1,8 @@
 """Exact selection: the k points of the universal set with the least squared error, as a shortest path.
 
-Between two neighbouring chosen points u < v the error depends on nothing else: bins left of their midpoint go to u, the others
-to v. So the best selection is a shortest path over U with k nodes, found by dynamic programming in O(k·|U|²) per channel; the
-edge costs come from prefix moments of the histogram. There are no restarts and there is no seed.
+Between two neighbouring chosen points u < v the error depends on nothing else: bins left of their midpoint go to u, the
+others to v. So the best selection is a shortest path over U with k nodes, found by dynamic programming in O(k·|U|²) per
+channel; the edge costs come from prefix moments of the histogram. There are no restarts and there is no seed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def select(histogram: Tensor, universal: UniversalSet, k: int) -> Tensor:
 
     ``histogram`` is int64 ``(C, bins)``. Among equally good selections the one with the lower points wins.
     """
-    return torch.cat([_select_block(block, universal, k) for block in histogram.split(_BLOCK)])
+    return torch.cat([_select_block(block, universal, k) for block in torch.split(histogram, _BLOCK)])
 
 
 def _select_block(histogram: Tensor, universal: UniversalSet, k: int) -> Tensor:
@@ -54,7 +54,10 @@ def _hull(histogram: Tensor, universal: UniversalSet, k: int) -> Tensor:
 
 
 def _costs(histogram: Tensor, candidates: Tensor, universal: UniversalSet) -> tuple[Tensor, Tensor, Tensor]:
-    """Error below the first point ``(C, n)``, between neighbours ``(C, v, u)`` (inf unless u < v), above the last ``(C, n)``."""
+    """Error below the first point ``(C, n)``, between neighbours ``(C, v, u)`` and above the last point ``(C, n)``.
+
+    Between neighbours it is inf unless u < v.
+    """
     counts = histogram.double()
     position = centers(universal)
     moments = [torch.nn.functional.pad((counts * position**power).cumsum(1), (1, 0)) for power in range(3)]

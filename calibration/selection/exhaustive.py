@@ -1,4 +1,7 @@
-"""Selection by trying every subset: what the DFSQ paper's K-means replaces, and a reference for small universal sets."""
+"""Selection by trying every subset.
+
+What the DFSQ paper's K-means replaces, and a reference for small universal sets.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Selection error on a histogram, in exact integer arithmetic.
 
-Lengths are in quarters of 1 / denominator (half a bin): bin centres are odd integers, elements of the universal set multiples
-of 4, and every sum of squares below is an integer that float64 holds exactly up to about 10⁸ values per channel.
+Lengths are in quarters of 1 / denominator (half a bin): bin centres are odd integers, elements of the universal set
+multiples of 4, and every sum of squares below is an integer that float64 holds exactly up to about 10⁸ values per
+channel.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ def centers(universal: UniversalSet) -> Tensor:
 def selection_error(histogram: Tensor, points: Tensor, universal: UniversalSet) -> Tensor:
     """Sum of squared distances to the nearest point, in squared units: float64 ``(C,)``.
 
-    ``histogram`` is int64 ``(C, bins)``, ``points`` ascending numerators ``(C, k)``. Divide by (4 · denominator)² for the error
-    of values in −1…1.
+    ``histogram`` is int64 ``(C, bins)``, ``points`` ascending numerators ``(C, k)``. Divide by (4 · denominator)² for
+    the error of values in −1…1.
     """
     nearest = points.gather(1, code_table(points, universal).long())
     return (histogram * (centers(universal) - UNIT * nearest).square()).sum(1)

@@ -21,9 +21,9 @@ _PIN = 1e6
 def select(histogram: Tensor, universal: UniversalSet, k: int, *, restarts: int = 5, seed: int = 0) -> Tensor:
     """Return ``k`` points per channel: ascending numerators, int64 ``(C, k)``, zero always among them.
 
-    ``histogram`` is int64 ``(C, bins)``. K-means with ``k`` clusters, one centroid pinned at 0, is started ``restarts`` times per
-    channel; each centroid is snapped to the nearest element of the universal set and the restart with the least error is kept.
-    Deterministic for a ``seed``.
+    ``histogram`` is int64 ``(C, bins)``. K-means with ``k`` clusters, one centroid pinned at 0, is started ``restarts``
+    times per channel; each centroid is snapped to the nearest element of the universal set and the restart with the
+    least error is kept. Deterministic for a ``seed``.
     """
     generator = np.random.RandomState(seed)
     with threadpool_limits(1):  # a few thousand values are too few to share between threads
@@ -53,7 +53,7 @@ def _select_channel(
 
 
 def _snap(centroids: Tensor, universal: UniversalSet, k: int) -> Tensor:
-    """Nearest elements of the universal set; where centroids share one, the free elements nearest to 0 fill up to ``k``."""
+    """Nearest elements of the universal set; where they coincide, free elements near 0 fill up to ``k``."""
     elements = universal.numerators
     distance = (centroids[:, None] * universal.denominator - elements).abs()
     chosen = torch.zeros(len(elements), dtype=torch.bool)

@@ -24,13 +24,11 @@ __all__ = [
 QuantizedLayer = QuantizedConv2d | QuantizedLinear
 
 
-def replace(
-    net: nn.Module, name: str, weight: QuantizedWeight, input_quantizer: SubsetQuantizer | None
-) -> None:
+def replace(net: nn.Module, name: str, weight: QuantizedWeight, input_quantizer: SubsetQuantizer | None) -> None:
     """Put the quantized counterpart of layer ``name`` in its place in ``net``.
 
-    ``input_quantizer`` None leaves the activations of the layer in full precision. Raises TypeError for a layer type without
-    a quantized counterpart.
+    ``input_quantizer`` None leaves the activations of the layer in full precision. Raises TypeError for a layer type
+    without a quantized counterpart.
     """
     layer = net.get_submodule(name)
     quantized = _counterpart(layer)(layer, weight, input_quantizer)  # type: ignore[arg-type]

@@ -14,9 +14,7 @@ class QuantizedConv2d(nn.Conv2d):
 
     channel_axis = 1
 
-    def __init__(
-        self, layer: nn.Conv2d, weight: QuantizedWeight, input_quantizer: SubsetQuantizer | None
-    ) -> None:
+    def __init__(self, layer: nn.Conv2d, weight: QuantizedWeight, input_quantizer: SubsetQuantizer | None) -> None:
         super().__init__(
             layer.in_channels,
             layer.out_channels,

@@ -16,10 +16,11 @@ class SubsetQuantizer(nn.Module):
     points: Tensor
     table: Tensor
 
-    def __init__(
-        self, points: Tensor, signed: bool, bits: int, universal: UniversalSet, channel_axis: int
-    ) -> None:
-        """``points``: ascending numerators, int ``(C, 2^bits)``; ``signed``: False where calibration saw no negative input."""
+    def __init__(self, points: Tensor, signed: bool, bits: int, universal: UniversalSet, channel_axis: int) -> None:
+        """``points``.
+
+        Ascending numerators, int ``(C, 2^bits)``; ``signed``: False where calibration saw no negative input.
+        """
         super().__init__()
         self.bits = bits
         self.signed = signed
@@ -30,7 +31,7 @@ class SubsetQuantizer(nn.Module):
         self.register_buffer("table", value_table(points, universal), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Quantize ``x`` of any shape with samples on axis 0 and channels on ``channel_axis``; same shape and layout."""
+        """Quantize ``x``, any shape with samples on axis 0 and channels on ``channel_axis``; same shape and layout."""
         shift, spread = channel_statistics(x, self.signed, self.channel_axis)
         channels, bins = self.table.shape
         index = bin_index(x, shift, spread, bins).movedim(self.channel_axis, -1)

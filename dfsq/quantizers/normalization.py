@@ -12,8 +12,8 @@ EPSILON = 1e-8
 def channel_statistics(x: Tensor, signed: bool, axis: int) -> tuple[Tensor | None, Tensor]:
     """Return shift μ and spread of every sample (axis 0) and channel (``axis``), shaped to broadcast against ``x``.
 
-    ``signed``: μ is the mean and the spread max|x − μ| + ε. Otherwise (an input known to be non-negative) μ is None, that is 0,
-    and the spread is max|x| + ε. ``x`` has at least three axes: sample, channel and one to reduce over.
+    ``signed``: μ is the mean and the spread max|x − μ| + ε. Otherwise (an input known to be non-negative) μ is None,
+    that is 0, and the spread is max|x| + ε. ``x`` has at least three axes: sample, channel and one to reduce over.
     """
     over = tuple(each for each in range(1, x.dim()) if each != axis % x.dim())
     highest, lowest = x.amax(over, keepdim=True), x.amin(over, keepdim=True)

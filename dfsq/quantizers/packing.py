@@ -13,7 +13,8 @@ def packed_size(count: int, bits: int) -> int:
 
 
 def pack(codes: Tensor, bits: int) -> Tensor:
-    """Pack non-negative integers below 2**bits (any shape, row by row) into uint8 ``(packed_size(codes.numel(), bits),)``.
+    """Pack non-negative integers below 2**bits (any shape, row by row) into uint8 ``(packed_size(codes.numel(),
+    bits),)``.
 
     Raises ValueError for a code that does not fit.
     """
@@ -26,9 +27,14 @@ def pack(codes: Tensor, bits: int) -> Tensor:
 
 
 def unpack(packed: Tensor, bits: int, shape: tuple[int, ...]) -> Tensor:
-    """Inverse of :func:`pack`: int64 of the given ``shape``. Raises ValueError when the number of bytes does not fit it."""
+    """Inverse of :func:`pack`: int64 of the given ``shape``.
+
+    Raises ValueError when the number of bytes does not fit it.
+    """
     count = int(np.prod(shape))
     if packed.numel() != packed_size(count, bits):
-        raise ValueError(f"{packed.numel()} bytes for {count} codes of {bits} bits, {packed_size(count, bits)} expected")
+        raise ValueError(
+            f"{packed.numel()} bytes for {count} codes of {bits} bits, {packed_size(count, bits)} expected"
+        )
     planes = np.unpackbits(packed.cpu().numpy(), count=count * bits, bitorder="little").reshape(count, bits)
     return torch.from_numpy(planes @ (1 << np.arange(bits))).reshape(shape)

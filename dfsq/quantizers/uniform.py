@@ -13,7 +13,10 @@ def minmax_range(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def grid(low: Tensor, high: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """Scale (float, > 0) and zero point (float holding an integer in 0…2^bits − 1) of ranges ``low`` ≤ 0 ≤ ``high``, ``(C,)``."""
+    """Scale and zero point of the ranges ``low`` ≤ 0 ≤ ``high``, each ``(C,)``.
+
+    The scale is positive; the zero point is a float that holds an integer in 0…2^bits − 1.
+    """
     levels = 2**bits - 1
     scale = (high - low) / levels
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))  # an all-zero channel
@@ -35,7 +38,8 @@ def decode(codes: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
 def mse_range(weight: Tensor, bits: int, steps: int = 80) -> tuple[Tensor, Tensor]:
     """Range per output channel that minimises the squared rounding error.
 
-    Both ends shrink together from the min–max range to a fifth of it in ``steps`` steps; the best one is kept per channel.
+    Both ends shrink together from the min–max range to a fifth of it in ``steps`` steps; the best one is kept per
+    channel.
     """
     low, high = minmax_range(weight)
     best = torch.full_like(low, torch.inf)

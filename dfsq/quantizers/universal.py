@@ -21,9 +21,9 @@ MAX_WORDS = 5
 class UniversalSet:
     """All values ±(w₁ + … + w_W) / W where word wᵢ is 0, 1, 2⁻ⁱ or 2⁻⁽ⁱ⁺ᵂ⁾ (DFSQ Eq. 8, there with W = 4).
 
-    Elements are kept as integer ``numerators`` over one ``denominator``, so that every comparison between them is exact. The
-    midpoint of two elements is a multiple of 1 / (2 · denominator): values that share a bin of that width have the same nearest
-    element, whichever subset is chosen. This is what makes lookup tables and histograms lossless.
+    Elements are kept as integer ``numerators`` over one ``denominator``, so that every comparison between them is
+    exact. The midpoint of two elements is a multiple of 1 / (2 · denominator): values that share a bin of that width
+    have the same nearest element, whichever subset is chosen. This is what makes lookup tables and histograms lossless.
     """
 
     words: int = 4
@@ -36,7 +36,7 @@ class UniversalSet:
     @property
     def denominator(self) -> int:
         """What the numerators are divided by: W · 2²ᵂ, 1024 for the paper's four words."""
-        return self.words * 4**self.words
+        return self.words << 2 * self.words
 
     @property
     def bins(self) -> int:

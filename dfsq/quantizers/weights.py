@@ -1,4 +1,7 @@
-"""Quantized weights as they are kept: codes and what decodes them. One class per kind, looked up by name in ``KINDS``."""
+"""Quantized weights as they are kept: codes and what decodes them.
+
+One class per kind, looked up by name in ``KINDS``.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,10 @@ class UniformWeight:
     def from_tensors(
         cls, tensors: Mapping[str, Tensor], shape: tuple[int, ...], bits: int, _universal: UniversalSet
     ) -> UniformWeight:
-        """Inverse of :meth:`to_tensors`. Raises KeyError or ValueError for tensors that do not fit ``shape`` and ``bits``."""
+        """Inverse of :meth:`to_tensors`.
+
+        Raises KeyError or ValueError for tensors that do not fit ``shape`` and ``bits``.
+        """
         codes = unpack(tensors["codes"], bits, shape).to(torch.uint8)
         return cls(codes, tensors["scale"], tensors["zero_point"].float(), bits)
 
@@ -65,7 +71,7 @@ class SubsetWeight:
 
     @classmethod
     def nearest(cls, weight: Tensor, points: Tensor, bits: int, universal: UniversalSet) -> SubsetWeight:
-        """Round ``weight`` ``(C, …)`` to the nearest of ``points`` ``(C, 2^bits)`` times the channel's largest magnitude."""
+        """Round ``weight`` ``(C, …)`` to the nearest of ``points`` ``(C, 2^bits)``, in units of its maximum."""
         bins, scale = weight_bins(weight, universal)
         codes = subset.code_table(points, universal).gather(1, bins.long())
         return cls(codes.reshape(weight.shape), scale, points, bits, universal)
@@ -87,7 +93,10 @@ class SubsetWeight:
     def from_tensors(
         cls, tensors: Mapping[str, Tensor], shape: tuple[int, ...], bits: int, universal: UniversalSet
     ) -> SubsetWeight:
-        """Inverse of :meth:`to_tensors`. Raises KeyError or ValueError for tensors that do not fit ``shape`` and ``bits``."""
+        """Inverse of :meth:`to_tensors`.
+
+        Raises KeyError or ValueError for tensors that do not fit ``shape`` and ``bits``.
+        """
         codes = unpack(tensors["codes"], bits, shape).to(torch.uint8)
         points = unpack_points(tensors["points"], (shape[0], 2**bits), universal)
         return cls(codes, tensors["scale"], points, bits, universal)
@@ -101,7 +110,7 @@ KINDS: dict[str, type[UniformWeight] | type[SubsetWeight]] = {
 
 
 def weight_bins(weight: Tensor, universal: UniversalSet) -> tuple[Tensor, Tensor]:
-    """Bins ``(C, n)`` of the weights over the largest magnitude of their output channel, and that magnitude ``(C,)``."""
+    """Bins ``(C, n)`` of the weights in units of their channel's largest magnitude, and that magnitude ``(C,)``."""
     rows = weight.flatten(1)
     scale = rows.abs().amax(1)
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))  # an all-zero channel
