@@ -9,8 +9,8 @@ from functools import cache
 from dfsq.errors import CheckpointError, UsageError
 from dfsq.model import NetworkInfo, SRModel
 from dfsq.networks.architecture import Architecture, Hyperparameters, State
-from dfsq.networks.loading import listed, load_strictly
 from dfsq.networks.scope import body_scope
+from dfsq.networks.strict import listed, load_strictly
 
 __all__ = ["architectures", "build", "from_state"]
 

@@ -40,8 +40,7 @@ class DistillationBlock(nn.Module):
 class RFDN(nn.Module):
     """RFDN under its authors' parameter names; input and output in 0–255.
 
-    The AIM entry has 4 blocks of 50 features; the paper's own models are the same network with 48 or 52
-    features and 6 blocks.
+    The AIM entry has 4 blocks of 50 features.
     """
 
     def __init__(self, scale: int, blocks: int, features: int, distilled: int, attention: int) -> None:

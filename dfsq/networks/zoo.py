@@ -17,12 +17,12 @@ from dfsq.errors import CheckpointError, UsageError
 from dfsq.model import NetworkInfo, SRModel
 from dfsq.networks.architecture import State
 from dfsq.networks.blocks import pad_to_multiple
-from dfsq.networks.loading import load_strictly
 from dfsq.networks.scope import body_scope
+from dfsq.networks.strict import load_strictly
 
 PREFIX = "spandrel:"
 """What the name of every architecture from here begins with."""
-_ERRORS = (KeyError, IndexError, ValueError, TypeError, AttributeError, AssertionError, RuntimeError)
+_ERRORS = (LookupError, ValueError, ArithmeticError, TypeError, AttributeError, AssertionError, RuntimeError)
 """What spandrel's networks raise on a state or an image that they cannot process."""
 
 
