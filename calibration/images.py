@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from dfsq.evaluation.bicubic import downscale
-from dfsq.evaluation.images import list_images, read_image
 from numpy.typing import NDArray
 from torch import Tensor
 
 from dfsq.errors import ImageError, UsageError
+from dfsq.evaluation.bicubic import downscale
+from dfsq.evaluation.images import list_images, read_image
 
 BATCH = 8
 """Patches per forward pass."""
@@ -30,7 +30,7 @@ class PatchStream:
 
     def __init__(
         self,
-        sources: Sequence[Path] | Sequence[Image],
+        sources: Sequence[str | Path | Image],
         *,
         scale: int,
         patches: int = 32,
@@ -100,15 +100,15 @@ class PatchStream:
         return image
 
 
-def _files(sources: Sequence[Path] | Sequence[Image]) -> list[Path | Image]:
+def _files(sources: Sequence[str | Path | Image]) -> list[Path | Image]:
     found: list[Path | Image] = []
     for source in sources:
         if isinstance(source, np.ndarray):
             found.append(source)
-        elif source.is_dir():
-            found += list_images(source)
-        elif source.exists():
-            found.append(source)
+        elif (path := Path(source)).is_dir():
+            found += list_images(path)
+        elif path.exists():
+            found.append(path)
         else:
             raise UsageError(f"calibration path {source} does not exist")
     if not found:

@@ -1,38 +1,42 @@
-"""Bicubic resizing as MATLAB's ``imresize`` does it on uint8 images, to the bit.
+"""Bicubic resizing as MATLAB's ``imresize`` does it, on uint8 images to the bit.
 
-Cubic convolution with a = −0.5, widened when shrinking (antialiasing), symmetric borders. Rows are resized first, and the
-result is rounded to uint8 after each of the two passes.
+Cubic convolution with a = −0.5, widened when shrinking (antialiasing), symmetric borders, rows first. A uint8 image is
+rounded to uint8 after each of the two passes, a floating-point image never.
 """
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+Image = TypeVar("Image", NDArray[np.uint8], NDArray[np.float64])
 
 
 def downscale(image: Image, scale: int) -> Image:
-    """Shrink a uint8 image ``(H, W, C)`` to ``(H // scale, W // scale, C)``; the remainder is cropped first."""
+    """Shrink an image ``(H, W, C)`` to ``(H // scale, W // scale, C)``; the remainder is cropped first."""
     height, width = image.shape[0] // scale, image.shape[1] // scale
     return _resize(image[: height * scale, : width * scale], height, width)
 
 
 def upscale(image: Image, scale: int) -> Image:
-    """Enlarge a uint8 image ``(H, W, C)`` to ``(H · scale, W · scale, C)``: the baseline of every benchmark."""
+    """Enlarge an image ``(H, W, C)`` to ``(H · scale, W · scale, C)``: the baseline of every benchmark."""
     return _resize(image, image.shape[0] * scale, image.shape[1] * scale)
 
 
-def _resize(image: Image, height: int, width: int) -> Image:
+def _resize(image: Any, height: int, width: int) -> Any:
     rows = _resize_first_axis(image, height)
     return _resize_first_axis(rows.swapaxes(0, 1), width).swapaxes(0, 1)
 
 
-def _resize_first_axis(image: Image, length: int) -> Image:
+def _resize_first_axis(image: NDArray[Any], length: int) -> NDArray[Any]:
     weights, indices = _contributions(image.shape[0], length)
     result = np.zeros((length, *image.shape[1:]))
     for tap in range(weights.shape[1]):
         result += weights[:, tap, None, None] * image[indices[:, tap]]
+    if image.dtype != np.uint8:
+        return result
     # MATLAB rounds halves away from zero; sums that are halves in exact arithmetic come out a little below them.
     return np.floor(np.clip(result, 0, 255) + 0.5 + 1e-9).astype(np.uint8)
 

@@ -35,7 +35,7 @@ def read_image(path: Path) -> Image:
                     grey = np.asarray(image).astype(np.float64) / 257
                     return np.repeat(np.clip(np.rint(grey), 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
                 if image.mode in ("P", "PA", "LA"):
-                    image = image.convert("RGBA")  # noqa: PLW2901
+                    image = image.convert("RGBA")
                 return np.asarray(image.convert("RGB"))
     except (PillowImage.DecompressionBombError, PillowImage.DecompressionBombWarning) as error:
         raise ImageError(f"{path} is too large to be read safely; crop it first") from error

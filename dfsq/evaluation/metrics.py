@@ -1,9 +1,8 @@
-"""PSNR and SSIM as super-resolution papers report them (DESIGN §3 of the protocol: Y channel, cropped border)."""
+"""PSNR and SSIM as super-resolution papers report them (Y channel, cropped border)."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,20 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from dfsq.evaluation.results import Scores
+
 Image = NDArray[np.uint8]
 PEAK = 255.0
 _WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Scores of one image, or means over a set. PSNR in dB, infinite for identical images; SSIM in −1…1."""
-
-    psnr_y: float
-    ssim_y: float
-    psnr_rgb: float
-    ssim_rgb: float
 
 
 def score(result: Image, truth: Image, border: int) -> Scores:
@@ -39,9 +30,7 @@ def score(result: Image, truth: Image, border: int) -> Scores:
     pair = torch.stack([torch.from_numpy(np.ascontiguousarray(image)) for image in (result, truth)])
     rgb = pair.permute(0, 3, 1, 2).double()[:, :, border : -border or None, border : -border or None]
     luma = rgb_to_y(rgb)
-    return Scores(
-        psnr(luma[0], luma[1]), ssim(luma[0], luma[1]), psnr(rgb[0], rgb[1]), ssim(rgb[0], rgb[1])
-    )
+    return Scores(psnr(luma[0], luma[1]), ssim(luma[0], luma[1]), psnr(rgb[0], rgb[1]), ssim(rgb[0], rgb[1]))
 
 
 def rgb_to_y(rgb: Tensor) -> Tensor:

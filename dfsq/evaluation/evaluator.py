@@ -1,0 +1,108 @@
+"""The evaluation loop: upscale every LR image of a set, round to uint8, compare with HR."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dfsq.errors import DfsqError, ImageError, UsageError
+from dfsq.evaluation.benchmarks import Benchmark, Image, available, find
+from dfsq.evaluation.bicubic import downscale, upscale
+from dfsq.evaluation.metrics import psnr, rgb_to_y, score, ssim
+from dfsq.evaluation.results import ImageResult, Scores, SetResult
+from dfsq.model import SRModel
+
+
+@dataclass(frozen=True)
+class Upscaled:
+    """One image of an evaluation, with its pictures: uint8 RGB ``(H, W, 3)``."""
+
+    set_name: str
+    name: str
+    lr: Image
+    hr: Image
+    result: Image
+    scores: Scores
+
+
+def evaluate(
+    model: SRModel,
+    data: str | Path | Iterable[Benchmark],
+    sets: Iterable[str] = (),
+    on_image: Callable[[Upscaled], None] = lambda _: None,
+) -> tuple[SetResult, ...]:
+    """Score ``model`` on every set, one image in memory at a time; ``on_image`` is called with each.
+
+    ``data`` is the folder that holds the sets named ``sets`` (all that are there when empty), or the sets themselves.
+
+    Protocol: the output is clamped and rounded to uint8, ``scale`` pixels are cropped from every border, PSNR and SSIM
+    are taken on the luma of BT.601 and on RGB. Raises :class:`UsageError` for a set at another scale than the model's,
+    :class:`ImageError` for images that cannot be used, and :class:`DfsqError` where the model's output is not finite.
+    """
+    if isinstance(data, str | Path):
+        root = Path(data)
+        data = [find(root, name, model.scale) for name in sets or available(root)]
+    return tuple(_evaluate_set(model, each, on_image) for each in data)
+
+
+def upscale_image(model: SRModel, lr: Image) -> Image:
+    """Upscale a uint8 RGB image ``(h, w, 3)``; returns uint8 ``(scale·h, scale·w, 3)``.
+
+    Raises :class:`DfsqError` where the model's output is not finite.
+    """
+    device = next(model.parameters()).device
+    with torch.inference_mode():
+        x = torch.tensor(lr, device=device).permute(2, 0, 1)[None].float() / 255
+        result = model(x)[0]
+        if not bool(torch.isfinite(result).all()):
+            raise DfsqError("the model's output is not finite; its weights or quantization parameters are damaged")
+        pixels = (result * 255).clamp(0, 255).round().to(torch.uint8)
+    return np.asarray(pixels.permute(1, 2, 0).contiguous().cpu())
+
+
+def bicubic_baseline(hr: Image, scale: int) -> Scores:
+    """Scores of bicubic interpolation as published tables have them.
+
+    They shrink and enlarge the HR image ``(H, W, 3)`` in floating point, so that no uint8 LR image comes between, and
+    round the luma of both images; a grey image ``(H, W, 1)`` is its own luma. Agrees with the tables to 0.005 dB.
+    """
+    exact = hr[: hr.shape[0] // scale * scale, : hr.shape[1] // scale * scale].astype(np.float64)
+    enlarged = np.clip(upscale(downscale(exact, scale), scale), 0, 255)
+    pair = torch.stack([torch.from_numpy(each) for each in (enlarged, exact)]).permute(0, 3, 1, 2)
+    pair = pair[:, :, scale:-scale, scale:-scale]
+    luma = (rgb_to_y(pair) if hr.shape[2] == 3 else pair).round()
+    rgb = pair.round()
+    return Scores(psnr(*luma), ssim(*luma), psnr(*rgb), ssim(*rgb))
+
+
+def evaluate_bicubic(benchmarks: Iterable[Benchmark]) -> tuple[SetResult, ...]:
+    """:func:`bicubic_baseline` of every image of every set."""
+    return tuple(
+        SetResult(
+            each.name,
+            each.scale,
+            False,
+            tuple(ImageResult(p.name, bicubic_baseline(p.read(each.scale)[1], each.scale)) for p in each.pairs),
+        )
+        for each in benchmarks
+    )
+
+
+def _evaluate_set(model: SRModel, benchmark: Benchmark, on_image: Callable[[Upscaled], None]) -> SetResult:
+    if benchmark.scale != model.scale:
+        raise UsageError(f"the model upscales ×{model.scale}, the set {benchmark.name} is for ×{benchmark.scale}")
+    images = []
+    for pair in benchmark.pairs:
+        lr, hr = pair.read(model.scale)
+        result = upscale_image(model, lr)
+        try:
+            scores = score(result, hr, model.scale)
+        except ValueError as error:
+            raise ImageError(f"{pair.name}: {error}; use larger images") from error
+        on_image(Upscaled(benchmark.name, pair.name, lr, hr, result, scores))
+        images.append(ImageResult(pair.name, scores))
+    return SetResult(benchmark.name, benchmark.scale, benchmark.lr_supplied, tuple(images))
