@@ -5,10 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from dfsq.report.report import Report
 
 _WIDTH_WITHOUT_TERMINAL = 160
 
@@ -20,12 +24,22 @@ def _console(stderr: bool) -> Console:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
     """Print a table on stdout; the columns numbered in ``right`` are aligned to the right."""
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=title, title_justify="left", title_style="bold", show_header=any(columns))
     for index, column in enumerate(columns):
         table.add_column(column, justify="right" if index in right else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     _console(stderr=False).print(table)
+
+
+def print_report(report: Report, per_image: bool = False) -> None:
+    """Print scores and drops on stdout."""
+    from dfsq.report.text import NUMERIC, notes, table
+
+    columns, rows = table(report, per_image)
+    print_table("Scores", columns, rows, [index for index, column in enumerate(columns) if column in NUMERIC])
+    for line in notes(report):
+        _console(stderr=False).print(line, markup=False)
 
 
 def note(message: str, quiet: bool = False) -> None:
@@ -57,6 +71,6 @@ def progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
         yield report
 
 
-def size(count: int) -> str:
+def size_text(count: int) -> str:
     """Bytes as people read them: 887.9 kB, 5.48 MB."""
     return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"

@@ -62,7 +62,7 @@ def _network(model: SRModel) -> dict[str, Any]:
 
 
 def _print_summary(model: SRModel, header: dict[str, Any], file: str) -> None:
-    from cli.console import print_table, size
+    from cli.console import print_table, size_text
 
     network = _network(model)
     hyperparameters = ", ".join(f"{key} {value}" for key, value in network["hyperparameters"].items())
@@ -73,7 +73,7 @@ def _print_summary(model: SRModel, header: dict[str, Any], file: str) -> None:
         ("parameters", f"{network['parameters']:,}"),
     ]
     if Path(file).exists():
-        rows.append(("file", size(Path(file).stat().st_size)))
+        rows.append(("file", size_text(Path(file).stat().st_size)))
     if not header:
         print_table(f"{file}: full-precision checkpoint", ("", ""), rows)
         print_table("Body scope", ("layer", "weight"), [(name, _shape(model, name)) for name in model.body])

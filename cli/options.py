@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -51,8 +52,8 @@ def data_options(command: Command) -> Command:
         metavar="ROOT",
         envvar="DFSQ_DATA",
         show_envvar=True,
-        type=click.Path(),
-        help="Folder that holds the benchmark sets.",
+        type=click.Path(path_type=Path),
+        help="Folder that holds the benchmark sets.  [default: none]",
     )(command)
 
 
@@ -61,12 +62,26 @@ def split_commas(_context: click.Context, _option: click.Parameter, values: tupl
     return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
 
 
-def check_device(device: str) -> None:
-    """Raise :class:`~dfsq.errors.UsageError` for a device that torch does not have."""
+def report_option(command: Command) -> Command:
+    """Add ``--report``."""
+    return click.option(
+        "--report",
+        "reports",
+        metavar="FILE",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="Write the report: .json, .csv, .md or .html; repeatable.  [default: none]",
+    )(command)
+
+
+def prepare(device: str) -> None:
+    """Make torch ready for a long run. Raises :class:`~dfsq.errors.UsageError` for a device that it does not have."""
     import torch
 
     from dfsq.errors import UsageError
+    from dfsq.runtime import keep_freed_memory
 
+    keep_freed_memory()
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:

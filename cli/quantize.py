@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.options import check_device, checkpoint_options, common_options, data_options, quiet_option, split_commas
+from cli.console import note, print_report, print_table, progress, size_text
+from cli.options import (
+    checkpoint_options,
+    common_options,
+    data_options,
+    prepare,
+    quiet_option,
+    report_option,
+    split_commas,
+)
+from cli.outputs import check_outputs, write_reports
+from cli.scoring import Gallery, score_models
+
+if TYPE_CHECKING:
+    from dfsq.evaluation.benchmarks import Benchmark
+    from dfsq.model import SRModel
 
 
 def _layer_bits(
@@ -79,13 +94,7 @@ def _outside_bits(_context: click.Context, _option: click.Parameter, value: str 
 )
 @data_options
 @click.option("--no-eval", is_flag=True, help="Do not evaluate.  [default: off]")
-@click.option(
-    "--report",
-    "reports",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Write the report: .json, .md or .html; repeatable.  [default: none]",
-)
+@report_option
 @checkpoint_options
 @quiet_option
 @common_options
@@ -99,7 +108,7 @@ def quantize(
     calib: tuple[Path, ...],
     calib_is_lr: bool,
     sets: tuple[str, ...],
-    data: str | None,
+    data: Path | None,
     no_eval: bool,
     reports: tuple[Path, ...],
     arch: str | None,
@@ -120,19 +129,70 @@ def quantize(
     if sets and data is None:
         raise click.UsageError("--eval needs --data ROOT, the folder that holds the sets")
     changes = {name: value for name, value in choices.items() if value is not None and value != ()}
-    changes |= {"w_bits": w_bits or bits or 4, "a_bits": a_bits or bits or 4}
+    bits = 4 if bits is None else bits
+    changes |= {"w_bits": bits if w_bits is None else w_bits, "a_bits": bits if a_bits is None else a_bits}
     if changes.get("outside_bits") == "full":
         changes["outside_bits"] = None
 
-    from cli.session import QuantizeSession
+    import calibration
+    import dfsq
+    from dfsq.artifact import read_header
+    from dfsq.evaluation import samples
+    from dfsq.report.report import Report, bits_of
 
-    check_device(device)
-    session = QuantizeSession(recipe_name, changes, quiet=quiet)
-    session.load(checkpoint, arch=arch, scale=scale, rgb_range=rgb_range, device=device)
-    session.check_outputs(output, reports)
-    session.quantize(calib, calib_is_lr)
-    session.save()
-    if not no_eval:
-        session.evaluate(data, sets)
-        session.write_reports(reports)
-    session.print_summary()
+    prepare(device)
+    recipe = calibration.recipe(recipe_name, **changes)
+    output = output or Path(f"{Path(checkpoint).stem}-w{recipe.w_bits}a{recipe.a_bits}.safetensors")
+    check_outputs([checkpoint], [output], reports)
+    model = dfsq.load(checkpoint, arch=arch, scale=scale, rgb_range=rgb_range, device=device)
+    benchmarks = _benchmarks(data, sets, model.scale)
+    images = calibration.PatchStream(
+        calib or samples.calibration_images(),
+        scale=model.scale,
+        patches=recipe.patches,
+        patch_size=recipe.patch_size,
+        seed=recipe.seed,
+        is_lr=calib_is_lr,
+        on_skip=lambda reason: note(reason, quiet),
+    )
+    if not calib:
+        note("calibrating on sample photographs; give your own with --calib PATH", quiet)
+    with progress(quiet) as advance:
+        quantized = calibration.quantize(model, images, recipe, advance)
+    size = dfsq.save(quantized, output)
+    facts = _facts(quantized, size)
+    print_table(f"Wrote {output}", ("", ""), list(facts.items()))
+    if no_eval:
+        return
+    names = (Path(checkpoint).name, output.name)
+    gallery = Gallery(*names)
+    scored = score_models(((names[0], model, None), (names[1], quantized, size)), benchmarks, quiet, gallery.add)
+    report = Report(scored, {"quantization": read_header(output)})
+    print_report(report)
+    write_reports(reports, report, f"{names[0]} at {bits_of(scored[1])}", facts, gallery.strips())
+
+
+def _benchmarks(data: Path | None, sets: tuple[str, ...], scale: int) -> list[Benchmark]:
+    from dfsq.evaluation import benchmarks, samples
+
+    return [benchmarks.find(data, name, scale) for name in sets] if data and sets else [samples.benchmark(scale)]
+
+
+def _facts(model: SRModel, size: int) -> dict[str, str]:
+    """The headline figures of a quantized model whose file takes ``size`` bytes."""
+    from dfsq.nn import quantized_layers
+
+    assert model.quantization is not None
+    recipe, calibration = model.quantization.recipe, model.quantization.calibration
+    layers = [layer for _, layer in quantized_layers(model.net)]
+    inside = sum(layer.input_quantizer is not None for layer in layers)
+    float32 = 4 * sum(parameter.numel() for parameter in model.parameters())
+    weights_alone = f", {len(layers) - inside} more at W{recipe['outside_bits']}" if inside < len(layers) else ""
+    return {
+        "network": f"{model.info.architecture} ×{model.scale}",
+        "layers": f"{inside} at W{recipe['w_bits']}A{recipe['a_bits']}{weights_alone}",
+        "size": f"{size_text(float32)} as float32 → {size_text(size)}, {float32 / size:.1f}× smaller",
+        "recipe": f"{recipe['name']}: {recipe['selector']} selection, {recipe['weights']} weights",
+        "calibration": f"{calibration['patches']} patches of {'×'.join(map(str, calibration['patch']))}",
+        "seed": str(recipe["seed"]),
+    }

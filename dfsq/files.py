@@ -45,3 +45,11 @@ def check_writable(path: Path) -> None:
         raise DfsqError(f"cannot write {path}: the folder {folder} does not exist; create it first")
     if not os.access(folder, os.W_OK):
         raise DfsqError(f"cannot write {path}: no permission to write into {folder}; choose another place")
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and its parents where they are missing. Raises :class:`DfsqError` where that is impossible."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DfsqError(f"cannot create the folder {path}: {error.strerror or error}; choose another place") from error

@@ -99,7 +99,7 @@ def from_folders(hr: Path, lr: Path | None, scale: int) -> Benchmark:
 def _set_folders(root: Path) -> Mapping[str, Path]:
     if not root.is_dir():
         raise UsageError(f"{root} is not a folder; --data names the folder that holds the benchmark sets")
-    found = {}
+    found: dict[str, Path] = {}
     for parent in (root, root / "benchmark"):
         if parent.is_dir():
             for folder in sorted(path for path in parent.iterdir() if path.is_dir()):

@@ -6,7 +6,7 @@ rounded to uint8 after each of the two passes, a floating-point image never.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,12 @@ Image = TypeVar("Image", NDArray[np.uint8], NDArray[np.float64])
 def downscale(image: Image, scale: int) -> Image:
     """Shrink an image ``(H, W, C)`` to ``(H // scale, W // scale, C)``; the remainder is cropped first."""
     height, width = image.shape[0] // scale, image.shape[1] // scale
-    return _resize(image[: height * scale, : width * scale], height, width)
+    return cast(Image, _resize(image[: height * scale, : width * scale], height, width))
 
 
 def upscale(image: Image, scale: int) -> Image:
     """Enlarge an image ``(H, W, C)`` to ``(H · scale, W · scale, C)``: the baseline of every benchmark."""
-    return _resize(image, image.shape[0] * scale, image.shape[1] * scale)
+    return cast(Image, _resize(image, image.shape[0] * scale, image.shape[1] * scale))
 
 
 def _resize(image: Any, height: int, width: int) -> Any:

@@ -28,8 +28,9 @@ def read_image(path: Path) -> Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", PillowImage.DecompressionBombWarning)
-            with PillowImage.open(path) as image:
-                image.load()
+            with PillowImage.open(path) as file:
+                file.load()
+                image: PillowImage.Image = file
                 if image.mode.startswith("I"):
                     # 16-bit grey, which Pillow would clip at 255; 257 maps 65535 to 255.
                     grey = np.asarray(image).astype(np.float64) / 257

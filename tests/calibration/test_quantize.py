@@ -3,13 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dfsq.evaluation.images import write_png
 from torch import nn
 
 from calibration import PatchStream, Recipe, quantize, recipe
 from calibration.observer import HistogramObserver
 from calibration.pipeline import plan_layers
 from dfsq.errors import ImageError, UsageError
+from dfsq.evaluation.images import write_png
 from dfsq.model import SRModel
 from dfsq.nn import quantized_layers
 from dfsq.quantizers.universal import UniversalSet

@@ -1,0 +1,243 @@
+"""``dfsq eval``: score models on benchmarks, and judge them by gates."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.console import note, print_report
+from cli.options import (
+    checkpoint_options,
+    common_options,
+    data_options,
+    prepare,
+    quiet_option,
+    report_option,
+    split_commas,
+)
+from cli.outputs import check_outputs, write_reports
+from cli.scoring import Gallery, ImageFolder, score_models
+
+if TYPE_CHECKING:
+    from dfsq.evaluation.benchmarks import Benchmark
+    from dfsq.evaluation.evaluator import Upscaled
+    from dfsq.model import SRModel
+    from dfsq.report.gates import Check
+    from dfsq.report.report import Report
+
+GATE_FAILED = 3
+
+
+def _limits(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    limits = {}
+    for value in values:
+        name, _, limit = value.rpartition("=")
+        try:
+            limits[name] = float(limit)
+        except ValueError:
+            name = ""
+        if not name:
+            raise click.BadParameter(f"{value!r} is not of the form SET=DB, for example Set5=37.5")
+    return limits
+
+
+@click.command(name="eval")
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@data_options
+@click.option(
+    "--set",
+    "sets",
+    metavar="SET",
+    multiple=True,
+    callback=split_commas,
+    help="Sets under --data; repeatable or comma-separated.  [default: all that are there]",
+)
+@click.option("--hr", type=click.Path(path_type=Path), help="Folder of HR images, instead of --data.  [default: none]")
+@click.option("--lr", type=click.Path(path_type=Path), help="Folder of their LR images.  [default: MATLAB bicubic]")
+@click.option("--bicubic", is_flag=True, help="Add bicubic interpolation as a last row.  [default: off]")
+@click.option("--per-image", is_flag=True, help="A row per image.  [default: off]")
+@click.option("--json", "stdout", flag_value="json", help="Print JSON alone, unrounded.  [default: a table]")
+@click.option("--csv", "stdout", flag_value="csv", help="Print CSV alone, a line per image.  [default: a table]")
+@click.option("--md", "stdout", flag_value="md", help="Print Markdown alone.  [default: a table]")
+@report_option
+@click.option(
+    "--save-images",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Write upscaled images to DIR/MODEL/SET/NAME.png.  [default: none]",
+)
+@click.option(
+    "--max-drop", metavar="DB", type=float, help="Gate: largest drop against the first model.  [default: none]"
+)
+@click.option(
+    "--min-psnr",
+    metavar="SET=DB",
+    multiple=True,
+    callback=_limits,
+    help="Gate: least Y-PSNR; repeatable.  [default: none]",
+)
+@click.option(
+    "--baseline",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Gate: JSON report that no model may fall below.  [default: none]",
+)
+@click.option("--tolerance", metavar="DB", type=float, default=0.0, show_default=True, help="Allowance of --baseline.")
+@checkpoint_options
+@quiet_option
+@common_options
+def evaluate(
+    models: tuple[str, ...],
+    data: Path | None,
+    sets: tuple[str, ...],
+    hr: Path | None,
+    lr: Path | None,
+    bicubic: bool,
+    per_image: bool,
+    stdout: str | None,
+    reports: tuple[Path, ...],
+    save_images: Path | None,
+    max_drop: float | None,
+    min_psnr: Mapping[str, float],
+    baseline: Path | None,
+    tolerance: float,
+    device: str,
+    quiet: bool,
+    **overrides: Any,
+) -> int:
+    """Score checkpoints and artifacts on benchmark sets; drops are against the first.
+
+    \b
+    dfsq eval model.pth model-w4a4.safetensors --data benchmark/ --set Set5,Set14
+    dfsq eval model.pth model-w4a4.safetensors --hr photos/ --max-drop 0.1
+    """
+    _check_options(data, sets, hr, lr, len(models), max_drop)
+
+    import dfsq
+    from dfsq.evaluation.evaluator import evaluate_bicubic
+    from dfsq.report.json_report import read_json
+    from dfsq.report.report import ModelReport, Report
+
+    prepare(device)
+    check_outputs(models, [], reports)
+    earlier = read_json(baseline) if baseline else None
+    loaded = [(name, dfsq.load(path, device=device, **overrides), _size(path)) for name, path in _names(models).items()]
+    scale = _common_scale(loaded)
+    benchmarks = _benchmarks(data, sets, hr, lr, scale)
+    if not (data or hr):
+        from dfsq.evaluation.samples import NOTE
+
+        note(f"no --data and no --hr: {NOTE}", quiet)
+    gallery = Gallery(loaded[0][0], loaded[-1][0]) if len(loaded) > 1 else None
+    folder = ImageFolder(save_images) if save_images else None
+
+    def keep(name: str, image: Upscaled) -> None:
+        for receiver in (gallery, folder):
+            if receiver is not None:
+                receiver.add(name, image)
+
+    report = Report(score_models(loaded, benchmarks, quiet, keep))
+    checks = _judge(report, max_drop, min_psnr, earlier, tolerance)
+    if bicubic:
+        row = ModelReport("bicubic", "bicubic", scale, evaluate_bicubic(benchmarks))
+        report = Report((*report.models, row))
+    _print(report, checks, stdout, per_image)
+    write_reports(reports, report, "Evaluation", {}, gallery.strips() if gallery else (), checks)
+    _append_to_job_summary(report, checks, quiet)
+    for check in checks:
+        if not check.passed:
+            click.echo(f"dfsq: {check}", err=True)
+        else:
+            note(str(check), quiet)
+    return 0 if all(check.passed for check in checks) else GATE_FAILED
+
+
+def _check_options(
+    data: Path | None, sets: tuple[str, ...], hr: Path | None, lr: Path | None, models: int, max_drop: float | None
+) -> None:
+    if data and hr:
+        # DFSQ_DATA may be set for good, so --hr on the command line has to win over it.
+        raise click.UsageError("--data and --hr exclude each other")
+    if sets and not data:
+        raise click.UsageError("--set needs --data ROOT, the folder that holds the sets")
+    if lr and not hr:
+        raise click.UsageError("--lr needs --hr, the folder of the HR images")
+    if max_drop is not None and models < 2:
+        raise click.UsageError("--max-drop needs two models: the full-precision one first, then the quantized one")
+
+
+def _names(paths: tuple[str, ...]) -> dict[str, str]:
+    """Paths by what the report calls them: the file's name, or the whole path where names collide."""
+    from dfsq.errors import UsageError
+
+    if len(set(paths)) < len(paths):
+        raise UsageError("a model is named twice; name each once")
+    names = [Path(path).name for path in paths]
+    return {path if names.count(name) > 1 else name: path for name, path in zip(names, paths, strict=True)}
+
+
+def _size(path: str) -> int | None:
+    return Path(path).stat().st_size if Path(path).exists() else None
+
+
+def _common_scale(models: list[tuple[str, SRModel, int | None]]) -> int:
+    from dfsq.errors import UsageError
+
+    scales = {model.scale for _, model, _ in models}
+    if len(scales) > 1:
+        each = ", ".join(f"{name} ×{model.scale}" for name, model, _ in models)
+        raise UsageError(f"models of different scales cannot be compared: {each}; evaluate them one by one")
+    return scales.pop()
+
+
+def _benchmarks(
+    data: Path | None, sets: tuple[str, ...], hr: Path | None, lr: Path | None, scale: int
+) -> list[Benchmark]:
+    from dfsq.evaluation import benchmarks, samples
+
+    if hr:
+        return [benchmarks.from_folders(hr, lr, scale)]
+    if data:
+        return [benchmarks.find(data, name, scale) for name in sets or benchmarks.available(data)]
+    return [samples.benchmark(scale)]
+
+
+def _judge(
+    report: Report, max_drop: float | None, min_psnr: Mapping[str, float], baseline: Report | None, tolerance: float
+) -> list[Check]:
+    from dfsq.report import gates
+
+    checks = gates.max_drop(report, max_drop) if max_drop is not None else []
+    checks += gates.min_psnr(report, min_psnr)
+    return checks + (gates.against_baseline(report, baseline, tolerance) if baseline else [])
+
+
+def _print(report: Report, checks: list[Check], form: str | None, per_image: bool) -> None:
+    from dfsq.report.json_report import to_json
+    from dfsq.report.text import to_csv, to_markdown
+
+    if form is None:
+        print_report(report, per_image)
+    elif form == "json":
+        click.echo(to_json(report, checks), nl=False)
+    elif form == "csv":
+        click.echo(to_csv(report), nl=False)
+    else:
+        click.echo(to_markdown(report, checks, per_image), nl=False)
+
+
+def _append_to_job_summary(report: Report, checks: list[Check], quiet: bool) -> None:
+    from dfsq.report.text import to_markdown
+
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not path:
+        return
+    try:
+        with open(path, "a", encoding="utf-8") as summary:
+            summary.write(to_markdown(report, checks, title="dfsq eval") + "\n")
+    except OSError as error:
+        note(f"cannot append to GITHUB_STEP_SUMMARY: {error.strerror or error}", quiet)

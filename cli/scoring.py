@@ -1,0 +1,97 @@
+"""Evaluating models under a progress bar, and keeping a few pictures for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cli.console import progress
+
+if TYPE_CHECKING:
+    from dfsq.evaluation.benchmarks import Benchmark
+    from dfsq.evaluation.evaluator import Upscaled
+    from dfsq.model import SRModel
+    from dfsq.report.pictures import Strip
+    from dfsq.report.report import ModelReport
+
+OnImage = Callable[[str, "Upscaled"], None]
+"""Called with the name of the model and each image it has upscaled."""
+STRIPS_PER_SET = 2
+
+
+def score_models(
+    models: Sequence[tuple[str, SRModel, int | None]],
+    benchmarks: Sequence[Benchmark],
+    quiet: bool,
+    on_image: OnImage = lambda name, image: None,
+) -> tuple[ModelReport, ...]:
+    """Evaluate models, given with their names and file sizes in bytes, on every set."""
+    from dfsq import evaluate
+    from dfsq.report.report import ModelReport
+
+    total = sum(len(each.pairs) for each in benchmarks)
+    reports = []
+    with progress(quiet) as advance:
+        for name, model, size in models:
+            done = 0
+
+            def count(image: Upscaled, name: str = name) -> None:
+                nonlocal done
+                done += 1
+                advance(name, done, total)
+                on_image(name, image)
+
+            advance(name, 0, total)
+            sets = evaluate(model, benchmarks, on_image=count)
+            recipe = model.quantization.recipe if model.quantization else {}
+            bits = (recipe.get("w_bits"), recipe.get("a_bits"))
+            reports.append(ModelReport(name, model.info.architecture, model.scale, sets, *bits, size))
+    return tuple(reports)
+
+
+class Gallery:
+    """Keeps the first images of every set as two models upscale them."""
+
+    def __init__(self, first: str, second: str) -> None:
+        self._names = (first, second)
+        self._images: dict[tuple[str, str], dict[str, Upscaled]] = {}
+
+    def add(self, name: str, image: Upscaled) -> None:
+        """Keep ``image`` of the model called ``name`` where there is room."""
+        key = (image.set_name, image.name)
+        kept = sum(set_name == image.set_name for set_name, _ in self._images)
+        if name in self._names and (key in self._images or kept < STRIPS_PER_SET):
+            self._images.setdefault(key, {})[name] = image
+
+    def strips(self) -> list[Strip]:
+        """The kept images side by side."""
+        from dfsq.report.pictures import strip
+
+        found = []
+        for (set_name, image_name), versions in self._images.items():
+            if len(versions) == 2:
+                first, second = (versions[name] for name in self._names)
+                captions = tuple(
+                    f"{name}, {image.scores.psnr_y:.2f} dB"
+                    for name, image in zip(self._names, (first, second), strict=True)
+                )
+                title = f"{set_name}: {image_name}"
+                found.append(strip(title, first.lr, first.hr, first.result, second.result, (captions[0], captions[1])))
+        return found
+
+
+class ImageFolder:
+    """Writes every upscaled image to ``FOLDER/MODEL/SET/NAME.png``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def add(self, name: str, image: Upscaled) -> None:
+        """Write one image. Raises :class:`~dfsq.errors.DfsqError` where that is impossible."""
+        from dfsq.evaluation.images import write_png
+        from dfsq.files import make_folder
+
+        folder = self._folder / Path(name).stem / image.set_name
+        make_folder(folder)
+        write_png(folder / f"{image.name}.png", image.result)

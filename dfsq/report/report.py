@@ -1,0 +1,81 @@
+"""The report: several models on several sets, with drops against the first model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dfsq.evaluation.results import Scores, SetResult
+
+
+@dataclass(frozen=True)
+class ModelReport:
+    """One model and its scores."""
+
+    name: str
+    """What the user calls it: the file's name."""
+    network: str
+    """Architecture, or ``bicubic``."""
+    scale: int
+    sets: tuple[SetResult, ...]
+    w_bits: int | None = None
+    """Bits of the weights in body scope; None in full precision."""
+    a_bits: int | None = None
+    size: int | None = None
+    """Bytes of the file."""
+
+    def set(self, name: str) -> SetResult | None:
+        """Result on the set called ``name``, if there is one."""
+        return next((each for each in self.sets if each.name == name), None)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Results of one run. The first model is what the others are compared with."""
+
+    models: tuple[ModelReport, ...]
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """Anything else worth keeping, JSON types only: recipe, calibration, seconds."""
+
+    @property
+    def sets(self) -> tuple[SetResult, ...]:
+        """The first model's results, which name the sets in order."""
+        return self.models[0].sets
+
+    def drop(self, model: ModelReport, set_name: str) -> Scores | None:
+        """First model minus ``model`` on a set, in dB and SSIM; None for the first model and for unshared sets."""
+        first, other = self.models[0].set(set_name), model.set(set_name)
+        if model is self.models[0] or first is None or other is None:
+            return None
+        return difference(first.mean, other.mean)
+
+
+def difference(first: Scores, second: Scores) -> Scores:
+    """``first`` − ``second``, score by score; 0 where both are infinite."""
+    return Scores(
+        *(
+            0.0 if a == b else a - b
+            for a, b in (
+                (first.psnr_y, second.psnr_y),
+                (first.ssim_y, second.ssim_y),
+                (first.psnr_rgb, second.psnr_rgb),
+                (first.ssim_rgb, second.ssim_rgb),
+            )
+        )
+    )
+
+
+def shown(value: float | None, digits: int, signed: bool = False) -> str:
+    """A score as people read it: rounded, ``∞`` for identical images, a dash for none."""
+    if value is None:
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return f"{value:{'+' if signed else ''}.{digits}f}"
+
+
+def bits_of(model: ModelReport) -> str:
+    """``W4A4``, or ``FP32`` in full precision."""
+    return "FP32" if model.w_bits is None else f"W{model.w_bits}A{model.a_bits}"

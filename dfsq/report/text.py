@@ -1,0 +1,90 @@
+"""The report as a table of strings, and that table as Markdown and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+
+from dfsq.evaluation.results import Scores
+from dfsq.report.gates import Check
+from dfsq.report.report import Report, bits_of, shown
+
+Rows = list[tuple[str, ...]]
+NUMERIC = ("Y-PSNR", "SSIM", "RGB-PSNR", "drop")
+"""Columns of :func:`table` that hold numbers."""
+
+
+def table(report: Report, per_image: bool = False) -> tuple[tuple[str, ...], Rows]:
+    """Column names, and a row per model and set, or per model, set and image.
+
+    Scores are rounded for reading: PSNR to 0.01 dB, SSIM to 0.0001, drops to 0.001 dB.
+    """
+    several = len(report.models) > 1
+    columns = ("model", "bits", "set", *(("image",) if per_image else ()), "Y-PSNR", "SSIM", "RGB-PSNR")
+    rows: Rows = []
+    for model in report.models:
+        for each in model.sets:
+            name = f"{each.name} ×{each.scale}"
+            start: tuple[str, ...] = (model.name, bits_of(model), name)
+            if per_image:
+                rows += [
+                    (*start, image.name, *_scores(image.scores), *(("",) if several else ())) for image in each.images
+                ]
+                start = (*start, "mean")
+            drop = report.drop(model, each.name)
+            end = (shown(None if drop is None else drop.psnr_y, 3, signed=True),) if several else ()
+            rows.append((*start, *_scores(each.mean), *end))
+    return (*columns, "drop") if several else columns, rows
+
+
+def _scores(scores: Scores) -> tuple[str, str, str]:
+    return shown(scores.psnr_y, 2), shown(scores.ssim_y, 4), shown(scores.psnr_rgb, 2)
+
+
+def notes(report: Report) -> list[str]:
+    """What a reader of the scores must know."""
+    made = [each.name for each in report.sets if not each.lr_supplied]
+    lines = ["PSNR in dB and SSIM on luma, drop = Y-PSNR of the first model minus that of the row."]
+    if made:
+        lines.append(f"LR images made by MATLAB bicubic: {', '.join(made)}.")
+    return lines
+
+
+def to_markdown(
+    report: Report,
+    checks: Sequence[Check] = (),
+    per_image: bool = False,
+    title: str = "",
+    facts: Mapping[str, str] | None = None,
+) -> str:
+    """Title, facts, table, notes and the gates' verdicts, as GitHub shows them in a job summary or a pull request."""
+    columns, rows = table(report, per_image)
+    lines = [f"## {title}", ""] if title else []
+    if facts:
+        lines += [_markdown_row(("", "")), _markdown_row(("---", "---")), *map(_markdown_row, facts.items()), ""]
+    lines += [_markdown_row(columns), _markdown_row("---:" if column in NUMERIC else "---" for column in columns)]
+    lines += map(_markdown_row, rows)
+    lines += ["", *notes(report)]
+    lines += [f"\n{'✅' if check.passed else '❌'} {check}" for check in checks]
+    return "\n".join(lines) + "\n"
+
+
+def to_csv(report: Report) -> str:
+    """One line per model, set and image, unrounded, for spreadsheets and data frames."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ("model", "network", "scale", "w_bits", "a_bits", "set", "image", "psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")
+    )
+    for model in report.models:
+        for each in model.sets:
+            for image in each.images:
+                start = (model.name, model.network, model.scale, model.w_bits, model.a_bits, each.name, image.name)
+                writer.writerow((*start, *asdict(image.scores).values()))
+    return text.getvalue()
+
+
+def _markdown_row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
