@@ -160,7 +160,7 @@ def quantize(
     with progress(quiet) as advance:
         quantized = calibration.quantize(model, images, recipe, advance)
     size = dfsq.save(quantized, output)
-    facts = _facts(quantized, size)
+    facts = _facts(quantized, size) | ({} if sets else {"evaluated on": samples.NOTE})
     print_table(f"Wrote {output}", ("", ""), list(facts.items()))
     if no_eval:
         return
@@ -191,7 +191,7 @@ def _facts(model: SRModel, size: int) -> dict[str, str]:
     return {
         "network": f"{model.info.architecture} ×{model.scale}",
         "layers": f"{inside} at W{recipe['w_bits']}A{recipe['a_bits']}{weights_alone}",
-        "size": f"{size_text(float32)} as float32 → {size_text(size)}, {float32 / size:.1f}× smaller",
+        "size": f"{size_text(float32)} (float32) → {size_text(size)}, {float32 / size:.1f}× smaller",
         "recipe": f"{recipe['name']}: {recipe['selector']} selection, {recipe['weights']} weights",
         "calibration": f"{calibration['patches']} patches of {'×'.join(map(str, calibration['patch']))}",
         "seed": str(recipe["seed"]),

@@ -27,7 +27,7 @@ def score(result: Image, truth: Image, border: int) -> Scores:
         raise ValueError(f"images of {result.shape} and {truth.shape} cannot be compared")
     if min(truth.shape[:2]) - 2 * border < _WINDOW:
         raise ValueError(f"{truth.shape[1]}×{truth.shape[0]} without a border of {border} is smaller than 11×11")
-    pair = torch.stack([torch.from_numpy(np.ascontiguousarray(image)) for image in (result, truth)])
+    pair = torch.stack([torch.tensor(image) for image in (result, truth)])
     rgb = pair.permute(0, 3, 1, 2).double()[:, :, border : -border or None, border : -border or None]
     luma = rgb_to_y(rgb)
     return Scores(psnr(luma[0], luma[1]), ssim(luma[0], luma[1]), psnr(rgb[0], rgb[1]), ssim(rgb[0], rgb[1]))

@@ -38,7 +38,7 @@ def strip(title: str, lr: Image, hr: Image, first: Image, second: Image, caption
     window = (slice(top, top + size), slice(left, left + size))
     exaggerated = np.clip(128 + GAIN * difference, 0, 255).astype(np.uint8)
     bicubic = upscale(lr, hr.shape[0] // lr.shape[0])
-    pictures = [("HR, with the detail marked", _marked(hr, top, left, size))]
+    pictures = [("HR, detail marked", _marked(hr, top, left, size))]
     versions = (("HR", hr), ("bicubic", bicubic), (captions[0], first), (captions[1], second))
     pictures += [(caption, png(image[window])) for caption, image in versions]
     pictures.append((f"difference ×{GAIN}", png(exaggerated[window])))
