@@ -101,8 +101,8 @@ def _evaluate_set(model: SRModel, benchmark: Benchmark, on_image: Callable[[Upsc
         result = upscale_image(model, lr)
         try:
             scores = score(result, hr, model.scale)
-        except ValueError as error:
-            raise ImageError(f"{pair.name}: {error}; use larger images") from error
+        except ImageError as error:
+            raise ImageError(f"{pair.name}: {error}") from None
         on_image(Upscaled(benchmark.name, pair.name, lr, hr, result, scores))
         images.append(ImageResult(pair.name, scores))
     return SetResult(benchmark.name, benchmark.scale, benchmark.lr_supplied, tuple(images))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from dfsq.errors import ImageError
 from dfsq.evaluation.results import Scores
 
 Image = NDArray[np.uint8]
@@ -21,13 +22,15 @@ _C1, _C2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
 def score(result: Image, truth: Image, border: int) -> Scores:
     """Compare two uint8 RGB images ``(H, W, 3)`` without the outer ``border`` pixels.
 
-    Raises ValueError where the shapes differ or the cropped image is smaller than SSIM's 11×11 window.
+    Raises :class:`ImageError` where the shapes differ or the cropped image is smaller than SSIM's 11×11 window.
     """
     if result.shape != truth.shape:
-        raise ValueError(f"images of {result.shape} and {truth.shape} cannot be compared")
+        raise ImageError(f"images of {result.shape} and {truth.shape} cannot be compared")
     if min(truth.shape[:2]) - 2 * border < _WINDOW:
-        raise ValueError(f"{truth.shape[1]}×{truth.shape[0]} without a border of {border} is smaller than 11×11")
-    pair = torch.stack([torch.tensor(image) for image in (result, truth)])
+        raise ImageError(
+            f"{truth.shape[1]}×{truth.shape[0]} without a border of {border} is smaller than 11×11; use larger images"
+        )
+    pair = torch.stack([torch.tensor(np.ascontiguousarray(image)) for image in (result, truth)])
     rgb = pair.permute(0, 3, 1, 2).double()[:, :, border : -border or None, border : -border or None]
     luma = rgb_to_y(rgb)
     return Scores(psnr(luma[0], luma[1]), ssim(luma[0], luma[1]), psnr(rgb[0], rgb[1]), ssim(rgb[0], rgb[1]))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from dfsq.errors import ImageError
 from dfsq.evaluation.metrics import score
 
 RANDOM = np.random.default_rng(0)
@@ -52,7 +53,7 @@ def test_a_worked_example() -> None:
 
 
 def test_images_that_cannot_be_compared() -> None:
-    with pytest.raises(ValueError, match="cannot be compared"):
+    with pytest.raises(ImageError, match="cannot be compared"):
         score(TRUTH, TRUTH[:-1], 2)
-    with pytest.raises(ValueError, match="13×13 without a border of 2 is smaller than 11×11"):
+    with pytest.raises(ImageError, match="13×13 without a border of 2 is smaller than 11×11"):
         score(TRUTH[:13, :13], TRUTH[:13, :13], 2)
