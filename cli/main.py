@@ -32,11 +32,15 @@ for command in (quantize, evaluate, inspect, networks, demo):
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit. A failure is one line on stderr; ``--debug`` shows its traceback."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    # Before torch is imported: threads that wait by spinning slow a busy machine down several times.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         sys.exit(group.main(arguments, prog_name="dfsq", standalone_mode=False) or 0)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "dfsq"
+        _fail(f"{error.format_message().rstrip('.')}; see '{command} --help'", error.exit_code)
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        _fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted; no output was written", 130)
     except BrokenPipeError:

@@ -155,11 +155,11 @@ def quantize(
         is_lr=calib_is_lr,
         on_skip=lambda reason: note(reason, quiet),
     )
-    if not calib:
-        note("calibrating on sample photographs; give your own with --calib PATH", quiet)
     with progress(quiet) as advance:
         quantized = calibration.quantize(model, images, recipe, advance)
     size = dfsq.save(quantized, output)
+    if not calib:
+        note("calibrated on sample photographs; give your own with --calib PATH", quiet)
     facts = _facts(quantized, size) | ({} if sets else {"evaluated on": samples.NOTE})
     print_table(f"Wrote {output}", ("", ""), list(facts.items()))
     if no_eval:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,7 +52,9 @@ def _read(path: Path) -> Any:
             raise CheckpointError(f"{path} is empty; download or copy it again")
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols; what cannot be read raises
+            return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist") from None
     except OSError as error:
@@ -65,10 +68,10 @@ def _read(path: Path) -> Any:
 
 
 def _pickle_message(path: Path, reason: str) -> str:
-    if "GLOBAL" not in reason and "global" not in reason:
+    if not any(sign in reason for sign in ("GLOBAL", "global", "Unsupported operand")):
         return f"{path} is truncated or no PyTorch checkpoint; download it again"
     return (
-        f"{path} is refused: its pickle refers to code, which loading would execute; "
+        f"{path} is refused: its pickle holds more than tensors, and loading it could execute code; "
         "save only the state_dict (torch.save(model.state_dict(), ...)) or convert it to safetensors"
     )
 

@@ -81,8 +81,11 @@ def find(root: Path, name: str, scale: int) -> Benchmark:
 
 
 def available(root: Path) -> list[str]:
-    """Names of the sets below ``root``. Raises :class:`UsageError` where it is no folder."""
-    return list(_set_folders(root))
+    """Names of the sets below ``root``, or ``root/benchmark``. Raises :class:`UsageError` where there is none."""
+    names = list(_set_folders(root))
+    if not names:
+        raise UsageError(f"no benchmark set in {root}; a set is a folder of images, or one with HR or GTmod12 in it")
+    return names
 
 
 def from_folders(hr: Path, lr: Path | None, scale: int) -> Benchmark:

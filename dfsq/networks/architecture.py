@@ -72,16 +72,16 @@ class Architecture:
 
 
 def count(state: State, pattern: str) -> int:
-    """Count the consecutive indices from the first on for which ``pattern.format(index)`` is a key.
+    """Number of blocks by the largest index for which ``pattern.format(index)`` is a key; indices begin at 0 or 1.
+
+    A gap counts: strict loading then names the parameter that is missing.
 
     >>> count({"body.0.weight": ..., "body.1.weight": ...}, "body.{}.weight")
     2
     """
-    start = 0 if pattern.format(0) in state else 1
-    index = start
-    while pattern.format(index) in state:
-        index += 1
-    return index - start
+    index_of = re.compile(re.escape(pattern).replace(r"\{\}", r"(\d+)"))
+    indices = [int(match[1]) for key in state if (match := index_of.fullmatch(key))]
+    return max(indices, default=-1) + (1 if 0 in indices or not indices else 0)
 
 
 def rename_keys(state: State, *rules: tuple[str, str]) -> State:

@@ -1,0 +1,1 @@
+"""Measurements that take long: each module prints a table of the documentation, or ratios. None is a test."""

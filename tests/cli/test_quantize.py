@@ -1,0 +1,125 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import dfsq as api
+from dfsq.artifact import read_header
+from dfsq.evaluation.images import write_png
+
+QUICK = ("quantize", "model.pth", "--patches", "4", "--patch-size", "64", "--no-eval")
+
+
+def test_one_command_from_checkpoint_to_artifact_and_scores(dfsq: Callable) -> None:
+    run = dfsq(
+        "quantize", "model.pth", "--bits", "3", "--calib", "photos", "--data", "benchmark", "--eval", "Set5,Set14"
+    )
+    assert run.code == 0
+    for expected in ("4 at W3A3", "× smaller", "32 patches of 96×96", "Set5 ×2", "Set14 ×2", "FP32", "W3A3"):
+        assert expected in run.out
+    model = api.load("model-w3a3.safetensors")
+    assert model.quantization is not None
+    assert model(torch.rand(1, 3, 8, 8)).shape == (1, 3, 16, 16)
+
+
+def test_same_command_gives_the_same_bytes_and_another_seed_does_not(dfsq: Callable) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert dfsq(*QUICK, "-o", f"{name}.safetensors", "--calib", "photos", "--seed", seed).code == 0
+    a, b, c = (Path(f"{name}.safetensors").read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def test_options_reach_the_artifact(dfsq: Callable) -> None:
+    options = ("--w-bits", "3", "--a-bits", "5", "--recipe", "paper", "--selector", "exact", "--skip", "body.0.*")
+    assert dfsq(*QUICK, "-o", "a.safetensors", *options, "--layer-bits", "body.1.body.2=6").code == 0
+    header = read_header(Path("a.safetensors"))
+    bits = {name: (layer["w_bits"], layer["a_bits"], layer["weights"]) for name, layer in header["layers"].items()}
+    assert bits == {"body.1.body.0": (3, 5, "uniform"), "body.1.body.2": (6, 6, "uniform")}
+    recipe = header["recipe"]
+    assert (recipe["name"], recipe["selector"], recipe["patches"], recipe["patch_size"]) == ("paper", "exact", 4, 64)
+
+
+def test_layers_outside_the_body_can_stay_in_full_precision(dfsq: Callable) -> None:
+    assert dfsq(*QUICK, "-o", "a.safetensors", "--outside-bits", "full").code == 0
+    assert all(name.startswith("body.") for name in read_header(Path("a.safetensors"))["layers"])
+
+
+def test_lr_images_are_not_downscaled(dfsq: Callable) -> None:
+    assert dfsq(*QUICK, "-o", "hr.safetensors", "--calib", "photos").code == 0
+    assert dfsq(*QUICK, "-o", "lr.safetensors", "--calib", "photos", "--calib-is-lr").code == 0
+    fingerprints = {read_header(Path(f"{name}.safetensors"))["calibration"]["sha256"] for name in ("hr", "lr")}
+    assert len(fingerprints) == 2
+
+
+def test_unreadable_calibration_images_are_named_and_skipped(dfsq: Callable) -> None:
+    Path("photos/broken.png").write_bytes(b"nothing")
+    run = dfsq(*QUICK, "--calib", "photos")
+    assert run.code == 0
+    assert "skipped: photos/broken.png is no readable image" in run.err
+
+
+def test_reports_in_every_format(dfsq: Callable) -> None:
+    names = ["r.json", "r.csv", "r.md", "r.html"]
+    run = dfsq("quantize", "model.pth", "--patches", "2", *(option for name in names for option in ("--report", name)))
+    assert run.code == 0
+    document = json.loads(Path("r.json").read_text())
+    full, low = document["models"]
+    assert document["quantization"]["recipe"]["w_bits"] == low["w_bits"] == 4
+    assert low["sets"][0]["drop"]["psnr_y"] == full["sets"][0]["psnr_y"] - low["sets"][0]["psnr_y"]
+    assert len(Path("r.csv").read_text().splitlines()) == 1 + 2 * 2
+    assert "| model.pth | FP32 |" in Path("r.md").read_text()
+    page = Path("r.html").read_text()
+    assert page.count("data:image/png;base64,") == 2 * 6
+    assert "http" not in page.replace("http-equiv", "")
+    assert "smoke figure and not a benchmark" in page
+
+
+def test_sample_photographs_are_declared_as_no_benchmark(dfsq: Callable) -> None:
+    run = dfsq("quantize", "model.pth", "--patches", "2")
+    assert "smoke figure and not a benchmark" in run.out
+    assert "calibrated on sample photographs" in run.err
+
+
+def test_an_interrupted_run_leaves_the_old_file(dfsq: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("out.safetensors").write_bytes(b"old")
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("calibration.pipeline._quantize_layer", interrupt)
+    run = dfsq(*QUICK, "-o", "out.safetensors")
+    assert (run.code, run.err.strip()) == (130, "dfsq: interrupted; no output was written")
+    assert Path("out.safetensors").read_bytes() == b"old"
+    assert sorted(path.name for path in Path().iterdir()) == ["benchmark", "model.pth", "out.safetensors", "photos"]
+
+
+def test_calibration_from_a_single_file(dfsq: Callable) -> None:
+    assert dfsq(*QUICK, "--calib", "photos/img0.png").code == 0
+
+
+def test_quiet_prints_the_result_alone(dfsq: Callable) -> None:
+    run = dfsq(*QUICK, "--quiet")
+    assert run.err == ""
+    assert "4 at W4A4" in run.out
+    assert "\x1b" not in run.out
+
+
+def test_jpeg_and_webp_calibration_images(dfsq: Callable) -> None:
+    from PIL import Image
+
+    Path("others").mkdir()
+    for suffix in ("jpg", "webp", "bmp", "tif"):
+        Image.open("photos/img0.png").save(f"others/img.{suffix}")
+    run = dfsq(*QUICK, "--calib", "others", "-q")
+    assert (run.code, run.err) == (0, "")
+
+
+def test_tiny_images_among_good_ones(dfsq: Callable) -> None:
+    import numpy as np
+
+    write_png(Path("photos/tiny.png"), np.zeros((9, 9, 3), np.uint8))
+    run = dfsq(*QUICK, "--calib", "photos")
+    assert run.code == 0
+    assert "photos/tiny.png is 9×9, smaller than a 64×64 patch" in run.err
