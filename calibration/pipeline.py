@@ -51,7 +51,7 @@ def quantize(
     if model.quantization is not None:
         raise UsageError("the model is quantized already; start from the full-precision checkpoint")
     plan = plan_layers(model, recipe)
-    histograms = _observe(model, [name for name, bits in plan.items() if bits.a_bits], images, recipe, progress)
+    histograms = observe(model, [name for name, bits in plan.items() if bits.a_bits], images, recipe, progress)
     quantized = copy.deepcopy(model)
     for done, (name, bits) in enumerate(plan.items()):
         progress("Selecting points", done, len(plan))
@@ -87,14 +87,18 @@ def plan_layers(model: SRModel, recipe: Recipe) -> Mapping[str, LayerBits]:
 
 
 @torch.inference_mode()
-def _observe(
+def observe(
     model: SRModel,
     names: list[str],
     images: PatchStream | Iterable[Tensor],
     recipe: Recipe,
     progress: Progress,
 ) -> dict[str, tuple[Tensor, bool]]:
-    """Run the full-precision model over all batches: histogram and signedness per layer."""
+    """Run the full-precision model over all batches and count the inputs of the layers called ``names``.
+
+    Returns per layer the histogram, int64 ``(C, bins)``, and whether a negative value was seen. Raises
+    :class:`UsageError` where there are no batches.
+    """
     observers = {}
     handles = []
     for name in names:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from cli.console import note, print_report
 from cli.options import (
@@ -115,6 +116,9 @@ def evaluate(
     dfsq eval model.pth model-w4a4.safetensors --data benchmark/ --set Set5,Set14
     dfsq eval model.pth model-w4a4.safetensors --hr photos/ --max-drop 0.1
     """
+    context = click.get_current_context()
+    if hr and context.get_parameter_source("data") is ParameterSource.ENVIRONMENT:
+        data = None  # what is typed wins over what is set for good
     _check_options(data, sets, hr, lr, len(models), max_drop)
 
     import dfsq
@@ -160,7 +164,6 @@ def _check_options(
     data: Path | None, sets: tuple[str, ...], hr: Path | None, lr: Path | None, models: int, max_drop: float | None
 ) -> None:
     if data and hr:
-        # DFSQ_DATA may be set for good, so --hr on the command line has to win over it.
         raise click.UsageError("--data and --hr exclude each other")
     if sets and not data:
         raise click.UsageError("--set needs --data ROOT, the folder that holds the sets")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("file")
-@click.option("--layer", metavar="NAME", help="Show the quantization points of this layer's channels.")
+@click.option("--layer", metavar="NAME", help="Show the quantization points of this layer's channels.  [default: none]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.  [default: off]")
 @checkpoint_options
 @common_options

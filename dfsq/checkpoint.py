@@ -48,22 +48,24 @@ def sha256_of(path: Path) -> str:
 
 def _read(path: Path) -> Any:
     try:
-        if path.stat().st_size == 0:
-            raise CheckpointError(f"{path} is empty; download or copy it again")
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise CheckpointError(f"{path} is empty; download or copy it again")
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist") from None
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
         if path.suffix == ".safetensors":
             return load_file(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols; what cannot be read raises
             return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist") from None
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
     except SafetensorError as error:
         raise CheckpointError(f"{path} is truncated or no safetensors file ({error}); download it again") from error
     except pickle.UnpicklingError as error:
         raise CheckpointError(_pickle_message(path, str(error))) from error
-    except (RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError, AttributeError) as error:
+    except (OSError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{path} is truncated or no PyTorch checkpoint; download it again") from error
 
 

@@ -72,15 +72,15 @@ class Architecture:
 
 
 def count(state: State, pattern: str) -> int:
-    """Number of blocks by the largest index for which ``pattern.format(index)`` is a key; indices begin at 0 or 1.
+    """Number of blocks by the largest index with which ``pattern`` begins a key; indices begin at 0 or 1.
 
     A gap counts: strict loading then names the parameter that is missing.
 
-    >>> count({"body.0.weight": ..., "body.1.weight": ...}, "body.{}.weight")
+    >>> count({"body.0.weight": ..., "body.1.weight": ...}, "body.{}.")
     2
     """
     index_of = re.compile(re.escape(pattern).replace(r"\{\}", r"(\d+)"))
-    indices = [int(match[1]) for key in state if (match := index_of.fullmatch(key))]
+    indices = [int(match[1]) for key in state if (match := index_of.match(key))]
     return max(indices, default=-1) + (1 if 0 in indices or not indices else 0)
 
 

@@ -50,7 +50,7 @@ def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
     features = state["head.0.weight"].shape[0]
     return {
         "scale": pixel_shuffle_scale(state, "tail.0.{}.weight", features),
-        "blocks": count(state, "body.{}.body.0.weight"),
+        "blocks": count(state, "body.{}.body."),
         "features": features,
         # Not visible in any shape: the large configuration (256 features) is trained with 0.1 (§3.3).
         "residual_scale": 0.1 if features >= 256 else 1.0,
@@ -59,7 +59,7 @@ def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
 
 def _from_basicsr(state: State) -> State:
     """Rename BasicSR's EDSR, which works in 0–1 and subtracts the mean itself, to EDSR-PyTorch's names."""
-    blocks = count(state, "body.{}.conv1.weight")
+    blocks = count(state, "body.{}.conv")
     renamed = rename_keys(
         state,
         (r"^conv_first\.", "head.0."),

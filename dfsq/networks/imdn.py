@@ -80,7 +80,7 @@ class IMDN(nn.Module):
 def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
     return {
         "scale": pixel_shuffle_scale(state, "upsampler.{}.weight", features=3),
-        "blocks": count(state, "IMDB{}.c1.weight"),
+        "blocks": count(state, "IMDB{}."),
         "features": state["fea_conv.weight"].shape[0],
         "distilled": state["IMDB1.c4.weight"].shape[0],
         "squeezed": state["IMDB1.cca.conv_du.0.weight"].shape[0],

@@ -58,7 +58,7 @@ def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
     scale = 1
     for number in range(1, count(state, "upconv{}.weight") + 1):
         scale *= isqrt(state[f"upconv{number}.weight"].shape[0] // features)
-    return {"scale": scale, "blocks": count(state, "body.{}.conv1.weight"), "features": features}
+    return {"scale": scale, "blocks": count(state, "body.{}.conv"), "features": features}
 
 
 def _from_mmsr(state: State) -> State:

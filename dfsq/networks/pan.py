@@ -96,7 +96,7 @@ def _hyperparameters(state: State, scale: int | None) -> Hyperparameters:
     one_step = 3 if scale == 3 else 2
     return {
         "scale": 4 if "upconv2.weight" in state else one_step,
-        "blocks": count(state, "SCPA_trunk.{}.conv3.weight"),
+        "blocks": count(state, "SCPA_trunk.{}."),
         "features": state["conv_first.weight"].shape[0],
         "upsampled": state["upconv1.weight"].shape[0],
     }

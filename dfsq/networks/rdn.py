@@ -77,8 +77,8 @@ def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
         scale *= isqrt(state[key].shape[0] // growth)
     return {
         "scale": scale,
-        "blocks": count(state, "RDBs.{}.LFF.weight"),
-        "convs": count(state, "RDBs.0.convs.{}.conv.0.weight"),
+        "blocks": count(state, "RDBs.{}."),
+        "convs": count(state, "RDBs.0.convs.{}."),
         "features": state["SFENet1.weight"].shape[0],
         "growth": growth,
     }

@@ -68,7 +68,7 @@ class RFDN(nn.Module):
 def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
     return {
         "scale": pixel_shuffle_scale(state, "upsampler.{}.weight", features=3),
-        "blocks": count(state, "B{}.c1_d.weight"),
+        "blocks": count(state, "B{}."),
         "features": state["fea_conv.weight"].shape[0],
         "distilled": state["B1.c1_d.weight"].shape[0],
         "attention": state["B1.esa.conv1.weight"].shape[0],

@@ -56,7 +56,7 @@ class RLFN(nn.Module):
 def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
     return {
         "scale": pixel_shuffle_scale(state, "upsampler.{}.weight", features=3),
-        "blocks": count(state, "block_{}.c1_r.weight"),
+        "blocks": count(state, "block_{}."),
         "features": state["conv_1.weight"].shape[0],
         "middle": state["block_1.c1_r.weight"].shape[0],
         "attention": state["block_1.esa.conv1.weight"].shape[0],

@@ -87,7 +87,7 @@ def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
     unshuffle = isqrt(state["conv_first.weight"].shape[1] // 3)
     return {
         "scale": 2 ** count(state, "conv_up{}.weight") // unshuffle,
-        "blocks": count(state, "body.{}.rdb1.conv1.weight"),
+        "blocks": count(state, "body.{}.rdb"),
         "features": state["conv_first.weight"].shape[0],
         "growth": state["body.0.rdb1.conv1.weight"].shape[0],
         "unshuffle": unshuffle,
@@ -96,7 +96,7 @@ def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
 
 def _from_sequential(state: State) -> State:
     """The first ESRGAN is one numbered sequence: first, trunk, upsamplings, and the two last convolutions."""
-    blocks = count(state, "model.1.sub.{}.RDB1.conv1.0.weight")
+    blocks = count(state, "model.1.sub.{}.RDB")
     numbers = sorted({int(key.split(".")[1]) for key in state})
     *upsamplings, before_last, last = numbers[2:]
     return rename_keys(

@@ -59,7 +59,7 @@ def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
     features = state["conv_input.weight"].shape[0]
     return {
         "scale": pixel_shuffle_scale(state, "upscale.{}.weight", features, step=3),
-        "blocks": count(state, "residual.{}.conv1.weight"),
+        "blocks": count(state, "residual.{}."),
         "features": features,
         "bias": "conv_input.bias" in state,
     }
@@ -77,7 +77,7 @@ def _with_counters(state: State) -> State:
 
 def _from_cadyq(state: State) -> State:
     """CADyQ arranges the same layers as EDSR-PyTorch does, and stores mean shifts that it never applies."""
-    blocks = count(state, "body.{}.conv1.weight")
+    blocks = count(state, "body.{}.conv")
     used = {key: value for key, value in state.items() if not key.startswith(("sub_mean.", "add_mean."))}
     renamed = rename_keys(
         used,

@@ -297,7 +297,7 @@ def test_srresnet_normalizes_by_stored_statistics() -> None:
 def test_incomplete_and_contradicting_shapes() -> None:
     _, state = random_state("rdn", {"scale": 2, "blocks": 2, "convs": 2, "features": 8, "growth": 4})
     without = {key: value for key, value in state.items() if not key.startswith("RDBs.1.LFF")}
-    with pytest.raises(CheckpointError, match="unexpected: RDBs.1"):
+    with pytest.raises(CheckpointError, match="missing: RDBs.1.LFF.weight"):
         from_state(without)
     _, state = random_state("rrdb", {**RRDB, "scale": 4, "unshuffle": 1})
     state["conv_first.weight"] = state["conv_first.weight"][:, :1]

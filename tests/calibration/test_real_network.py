@@ -1,0 +1,60 @@
+"""What only a real network and real photographs show."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dfsq
+from calibration import PatchStream, Recipe, quantize, recipe
+from calibration.pipeline import observe
+from calibration.selection import exact, kmeans
+from calibration.selection.histogram import selection_error
+from dfsq.quantizers.universal import UniversalSet
+
+PEAK = """
+import resource, sys, torch
+from pathlib import Path
+import dfsq
+from calibration import PatchStream, Recipe, quantize
+model = dfsq.load("edsr-baseline-x2")
+images = PatchStream([Path(sys.argv[1])], scale=2, patches=int(sys.argv[2]), patch_size=64)
+skip = tuple(f"body.{i}.*" for i in range(1, 16))
+quantize(model, images, Recipe(w_bits=2, a_bits=2, skip=skip))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_exact_is_never_worse_than_kmeans_on_any_channel(data: Path) -> None:
+    model = dfsq.load(data / "checkpoints" / "IMDN_x2.pth")
+    images = PatchStream([data / "images" / "bsds500-train"], scale=2, patches=8, patch_size=96)
+    observed = observe(model, list(model.body), images, Recipe(), lambda *_: None)
+    universal = UniversalSet()
+    channels = 0
+    for histogram, _ in observed.values():
+        best = selection_error(histogram, exact.select(histogram, universal, 16), universal)
+        rival = selection_error(histogram, kmeans.select(histogram, universal, 16, restarts=2, seed=0), universal)
+        assert bool((best <= rival).all())
+        channels += len(best)
+    assert channels > 1500
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_images(data: Path) -> None:
+    peaks = []
+    for patches in ("16", "256"):
+        command = [sys.executable, "-c", PEAK, str(data / "images" / "bsds500-train"), patches]
+        peaks.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+    assert peaks[1] <= 1.05 * peaks[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, least, most", [("fast", 0.0, 0.75), ("paper", 0.0, 2.5)])
+def test_four_bits_cost_little(data: Path, name: str, least: float, most: float) -> None:
+    model = dfsq.load(data / "checkpoints" / "IMDN_x2.pth")
+    images = PatchStream([data / "images" / "bsds500-train"], scale=2, patches=8)
+    quantized = quantize(model, images, recipe(name, patches=8, selector="exact"))
+    full, low = (dfsq.evaluate(each, data / "benchmark", ["Set5"])[0].mean.psnr_y for each in (model, quantized))
+    assert least < full - low < most

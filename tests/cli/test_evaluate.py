@@ -1,0 +1,179 @@
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dfsq as api
+from dfsq.evaluation.images import read_image
+
+BENCHMARK = ("--data", "benchmark", "--set", "Set5")
+
+
+@pytest.fixture
+def artifact(dfsq: Callable) -> str:
+    assert dfsq("quantize", "model.pth", "-o", "q.safetensors", "--bits", "2", "--patches", "2", "--no-eval").code == 0
+    return "q.safetensors"
+
+
+def test_one_table_with_drops_against_the_first(dfsq: Callable, artifact: str) -> None:
+    run = dfsq("eval", "model.pth", artifact, "--data", "benchmark", "--set", "Set5,Set14")
+    assert run.code == 0
+    rows = [line.split("│")[1:-1] for line in run.out.splitlines() if line.startswith("│")]
+    cells = [[cell.strip() for cell in row] for row in rows]
+    assert [row[:3] for row in cells] == [
+        ["model.pth", "FP32", "Set5 ×2"],
+        ["model.pth", "FP32", "Set14 ×2"],
+        ["q.safetensors", "W2A2", "Set5 ×2"],
+        ["q.safetensors", "W2A2", "Set14 ×2"],
+    ]
+    assert [row[-1] for row in cells[:2]] == ["–", "–"]
+    assert float(cells[2][-1]) == pytest.approx(float(cells[0][3]) - float(cells[2][3]), abs=0.011)
+    assert "LR images made by MATLAB bicubic: Set5, Set14." in run.out
+    assert "\x1b" not in run.out + run.err
+
+
+def test_json_alone_on_stdout_unrounded(dfsq: Callable, artifact: str) -> None:
+    run = dfsq("eval", "model.pth", artifact, *BENCHMARK, "--json")
+    document = json.loads(run.out)
+    assert document["schema"] == "dfsq-eval/1"
+    first, second = document["models"]
+    (expected,) = api.evaluate(api.load("q.safetensors"), "benchmark", ["Set5"])
+    assert second["sets"][0]["psnr_y"] == expected.mean.psnr_y
+    assert second["sets"][0]["drop"]["ssim_y"] == first["sets"][0]["ssim_y"] - expected.mean.ssim_y
+    assert [image["name"] for image in second["sets"][0]["images"]] == ["img0", "img1"]
+    assert (first["w_bits"], second["w_bits"], second["a_bits"], second["scale"]) == (None, 2, 2, 2)
+    assert second["bytes"] == Path(artifact).stat().st_size
+
+
+def test_csv_and_markdown_alone_on_stdout(dfsq: Callable, artifact: str) -> None:
+    rows = list(csv.DictReader(io.StringIO(dfsq("eval", "model.pth", artifact, *BENCHMARK, "--csv").out)))
+    assert [(row["model"], row["image"]) for row in rows] == [
+        ("model.pth", "img0"),
+        ("model.pth", "img1"),
+        (artifact, "img0"),
+        (artifact, "img1"),
+    ]
+    markdown = dfsq("eval", "model.pth", *BENCHMARK, "--md").out.splitlines()
+    assert markdown[0] == "| model | bits | set | Y-PSNR | SSIM | RGB-PSNR |"
+    assert markdown[2].startswith("| model.pth | FP32 | Set5 ×2 | ")
+
+
+def test_per_image_rows(dfsq: Callable) -> None:
+    run = dfsq("eval", "model.pth", *BENCHMARK, "--per-image")
+    assert all(name in run.out for name in ("img0", "img1", "mean"))
+
+
+def test_without_data_the_sample_photographs_serve(dfsq: Callable) -> None:
+    run = dfsq("eval", "model.pth")
+    assert run.code == 0
+    assert "samples ×2" in run.out
+    assert "smoke figure and not a benchmark" in run.err
+    assert dfsq("eval", "model.pth", "--quiet").err == ""
+
+
+def test_folders_of_ones_own(dfsq: Callable) -> None:
+    run = dfsq("eval", "model.pth", "--hr", "photos")
+    assert "photos ×2" in run.out
+
+
+def test_images_are_saved(dfsq: Callable) -> None:
+    assert dfsq("eval", "model.pth", *BENCHMARK, "--save-images", "out/pictures").code == 0
+    image = read_image(Path("out/pictures/model/Set5/img0.png"))
+    truth = read_image(Path("benchmark/Set5/HR/img0.png"))
+    assert image.shape == truth.shape
+    from dfsq.evaluation.metrics import score
+
+    (expected,) = api.evaluate(api.load("model.pth"), "benchmark", ["Set5"])
+    assert score(image, truth, 2) == expected.images[0].scores
+
+
+def test_bicubic_is_a_row_but_not_gated(dfsq: Callable, artifact: str) -> None:
+    run = dfsq("eval", "model.pth", artifact, *BENCHMARK, "--bicubic", "--max-drop", "100", "--json")
+    document = json.loads(run.out)
+    assert [model["name"] for model in document["models"]] == ["model.pth", artifact, "bicubic"]
+    assert {gate["model"] for gate in document["gates"]} == {artifact}
+
+
+class TestGates:
+    def drop(self, dfsq: Callable, artifact: str) -> float:
+        run = dfsq("eval", "model.pth", artifact, *BENCHMARK, "--json")
+        return float(json.loads(run.out)["models"][1]["sets"][0]["drop"]["psnr_y"])
+
+    def test_max_drop(self, dfsq: Callable, artifact: str) -> None:
+        drop = self.drop(dfsq, artifact)
+        assert dfsq("eval", "model.pth", artifact, *BENCHMARK, "--max-drop", repr(drop)).code == 0
+        run = dfsq("eval", "model.pth", artifact, *BENCHMARK, "--max-drop", repr(drop - 0.25), "-q")
+        assert run.code == 3
+        assert run.err == (
+            f"dfsq: max-drop failed by {drop - (drop - 0.25)!r} dB: {artifact} on Set5: drop {drop!r} dB, "
+            f"at most {drop - 0.25!r}\n"
+        )
+
+    def test_min_psnr(self, dfsq: Callable) -> None:
+        assert dfsq("eval", "model.pth", *BENCHMARK, "--min-psnr", "set5=1").code == 0
+        run = dfsq("eval", "model.pth", *BENCHMARK, "--min-psnr", "Set5=99")
+        assert run.code == 3
+        assert "min-psnr failed by" in run.err
+        run = dfsq("eval", "model.pth", *BENCHMARK, "--min-psnr", "Set14=9")
+        assert (run.code, run.err) == (2, "dfsq: --min-psnr Set14: that set is not evaluated here; evaluated: Set5\n")
+
+    def test_baseline(self, dfsq: Callable, artifact: str) -> None:
+        assert dfsq("eval", artifact, *BENCHMARK, "--report", "before.json").code == 0
+        assert dfsq("eval", artifact, *BENCHMARK, "--baseline", "before.json").code == 0
+        document = json.loads(Path("before.json").read_text())
+        for image in document["models"][0]["sets"][0]["images"]:
+            image["psnr_y"] += 0.5
+        Path("before.json").write_text(json.dumps(document))
+        assert dfsq("eval", artifact, *BENCHMARK, "--baseline", "before.json", "--tolerance", "0.6").code == 0
+        run = dfsq("eval", artifact, *BENCHMARK, "--baseline", "before.json", "--tolerance", "0.4", "--json")
+        assert run.code == 3
+        (gate,) = json.loads(run.out)["gates"]
+        assert (gate["gate"], gate["passed"]) == ("baseline", False)
+        assert gate["value"] == pytest.approx(0.5)
+
+    def test_baseline_of_other_models_or_sets_is_a_usage_error(self, dfsq: Callable, artifact: str) -> None:
+        assert dfsq("eval", "model.pth", *BENCHMARK, "--report", "before.json").code == 0
+        run = dfsq("eval", artifact, *BENCHMARK, "--baseline", "before.json")
+        assert (run.code, run.err) == (2, f"dfsq: --baseline has no model '{artifact}'; it has model.pth\n")
+        run = dfsq("eval", "model.pth", "--data", "benchmark", "--set", "Set14", "--baseline", "before.json")
+        assert run.code == 2
+        assert "no set 'Set14'" in run.err
+
+
+def test_job_summary_is_appended_to(dfsq: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("summary.md").write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+    assert dfsq("eval", "model.pth", *BENCHMARK, "--min-psnr", "Set5=99").code == 3
+    summary = Path("summary.md").read_text()
+    assert summary.startswith("before\n## dfsq eval\n")
+    assert "| model.pth | FP32 | Set5 ×2 |" in summary
+    assert "❌ min-psnr failed by" in summary
+
+
+def test_models_of_different_scales_are_not_compared(dfsq: Callable, data: Path) -> None:
+    run = dfsq("eval", "model.pth", data / "checkpoints" / "IMDN_x4.pth")
+    assert (run.code, run.err) == (
+        2,
+        "dfsq: models of different scales cannot be compared: model.pth ×2, IMDN_x4.pth ×4; evaluate them one by one\n",
+    )
+
+
+def test_data_from_the_environment(dfsq: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DFSQ_DATA", "benchmark")
+    assert "Set5 ×2" in dfsq("eval", "model.pth", "--set", "Set5").out
+    run = dfsq("eval", "model.pth", "--hr", "photos")
+    assert (run.code, "photos ×2" in run.out) == (0, True)
+
+
+def test_image_of_one_colour_is_reproduced_perfectly_by_bicubic(dfsq: Callable) -> None:
+    from dfsq.evaluation.images import write_png
+
+    Path("flat").mkdir()
+    write_png(Path("flat/grey.png"), np.full((40, 40, 3), 90, np.uint8))
+    run = dfsq("eval", "model.pth", "--hr", "flat", "--bicubic", "--json")
+    assert json.loads(run.out)["models"][1]["sets"][0]["psnr_y"] is None  # infinite, which JSON cannot say
+    assert "∞" in dfsq("eval", "model.pth", "--hr", "flat", "--bicubic").out

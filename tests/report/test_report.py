@@ -1,0 +1,126 @@
+import csv
+import io
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dfsq.errors import UsageError
+from dfsq.evaluation.results import ImageResult, Scores, SetResult
+from dfsq.report import gates
+from dfsq.report.html import to_html
+from dfsq.report.json_report import read_json, to_json
+from dfsq.report.pictures import strip
+from dfsq.report.report import ModelReport, Report
+from dfsq.report.text import table, to_csv, to_markdown
+
+
+def model(name: str, *psnrs: float, bits: int | None = None) -> ModelReport:
+    images = tuple(ImageResult(f"img{i}", Scores(p, 0.9, p - 2, 0.8)) for i, p in enumerate(psnrs))
+    return ModelReport(name, "edsr", 2, (SetResult("Set5", 2, True, images),), bits, bits, 1000)
+
+
+REPORT = Report((model("full.pth", 38.0, 40.0), model("low|bits.safetensors", 37.5, 39.0, bits=4)))
+PERFECT = Report((model("full.pth", math.inf), model("low.safetensors", math.inf, bits=8)))
+
+
+def test_means_and_drops() -> None:
+    assert REPORT.sets[0].mean.psnr_y == 39.0
+    drop = REPORT.drop(REPORT.models[1], "Set5")
+    assert drop is not None
+    assert (drop.psnr_y, drop.psnr_rgb, drop.ssim_y) == (0.75, 0.75, 0.0)
+    assert REPORT.drop(REPORT.models[0], "Set5") is None
+    assert REPORT.drop(REPORT.models[1], "Set14") is None
+
+
+def test_table() -> None:
+    columns, rows = table(REPORT)
+    assert columns == ("model", "bits", "set", "Y-PSNR", "SSIM", "RGB-PSNR", "drop")
+    assert rows == [
+        ("full.pth", "FP32", "Set5 ×2", "39.00", "0.9000", "37.00", "–"),
+        ("low|bits.safetensors", "W4A4", "Set5 ×2", "38.25", "0.9000", "36.25", "+0.750"),
+    ]
+    columns, rows = table(REPORT, per_image=True)
+    assert [row[3] for row in rows] == ["img0", "img1", "mean"] * 2
+    assert {len(row) for row in rows} == {len(columns)}
+
+
+def test_json_round_trip_and_infinity(tmp_path: Path) -> None:
+    for report in (REPORT, PERFECT):
+        (tmp_path / "r.json").write_text(to_json(report))
+        assert read_json(tmp_path / "r.json").models == report.models
+    document = json.loads(to_json(PERFECT))
+    assert document["models"][0]["sets"][0]["psnr_y"] is None
+    assert document["models"][1]["sets"][0]["drop"]["psnr_y"] == 0.0
+
+
+def test_json_of_another_schema_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text(to_json(REPORT).replace("dfsq-eval/1", "dfsq-eval/7"))
+    with pytest.raises(UsageError, match="schema 'dfsq-eval/7', this dfsq reads dfsq-eval/1"):
+        read_json(tmp_path / "r.json")
+    (tmp_path / "r.json").write_text("[]")
+    with pytest.raises(UsageError, match="is no report"):
+        read_json(tmp_path / "r.json")
+
+
+def test_csv_is_unrounded() -> None:
+    rows = list(csv.DictReader(io.StringIO(to_csv(Report((model("a", 1 / 3),))))))
+    assert float(rows[0]["psnr_y"]) == 1 / 3
+    assert rows[0]["w_bits"] == ""
+
+
+def test_markdown_escapes_what_would_break_its_table() -> None:
+    lines = to_markdown(REPORT, title="Title", facts={"size": "1 kB"}).splitlines()
+    assert lines[0] == "## Title"
+    assert "| size | 1 kB |" in lines
+    assert any(line.startswith("| low\\|bits.safetensors | W4A4 |") for line in lines)
+
+
+def test_html_is_self_contained_and_escaped() -> None:
+    page = to_html(Report((model("<b>.pth", 38.0),)), "a & b", {"size": "1 < 2"})
+    assert "<b>" not in page
+    assert "&lt;b&gt;.pth" in page
+    assert "a &amp; b" in page
+    assert "src=" not in page
+    assert "<link" not in page
+
+
+def test_gates() -> None:
+    (check,) = gates.max_drop(REPORT, 0.75)
+    assert check.passed
+    (check,) = gates.max_drop(REPORT, 0.5)
+    assert not check.passed
+    assert str(check) == "max-drop failed by 0.25 dB: low|bits.safetensors on Set5: drop 0.75 dB, at most 0.5"
+    verdicts = {check.model: check.passed for check in gates.min_psnr(REPORT, {"set5": 38.5})}
+    assert verdicts == {"full.pth": True, "low|bits.safetensors": False}
+    better = Report((model("full.pth", 39.0, 40.0),))
+    assert [check.value for check in gates.against_baseline(Report(REPORT.models[:1]), better, 0.4)] == [0.5]
+
+
+def test_gates_of_perfect_images() -> None:
+    assert all(check.passed for check in gates.max_drop(PERFECT, 0.0))
+    assert all(check.passed for check in gates.against_baseline(PERFECT, PERFECT, 0.0))
+    worse = Report((model("full.pth", math.inf), model("low.safetensors", 50.0, bits=4)))
+    assert not any(check.passed for check in gates.max_drop(worse, 100.0))
+
+
+def test_strip_shows_where_two_results_differ_most() -> None:
+    hr = np.random.default_rng(0).integers(0, 256, (200, 240, 3), dtype=np.uint8)
+    second = hr.copy()
+    second[150:160, 180:190] ^= 64
+    shown = strip("title", hr[::2, ::2], hr, hr, second, ("first", "second"))
+    assert [caption for caption, _ in shown.pictures] == [
+        "HR, detail marked",
+        "HR",
+        "bicubic",
+        "first",
+        "second",
+        "difference ×8",
+    ]
+    pictures = [np.asarray(Image.open(io.BytesIO(data))) for _, data in shown.pictures]
+    assert {picture.shape for picture in pictures[1:]} == {(96, 96, 3)}
+    assert int((pictures[3] != pictures[4]).any(2).sum()) == 100
+    assert int((pictures[5] != 128).any(2).sum()) == 100
