@@ -160,7 +160,11 @@ def quantize(
     size = dfsq.save(quantized, output)
     if not calib:
         note("calibrated on sample photographs; give your own with --calib PATH", quiet)
-    facts = _facts(quantized, size) | ({} if sets else {"evaluated on": samples.NOTE})
+    facts = _facts(quantized, size)
+    if not calib:
+        facts["calibration"] += ", left halves of two sample photographs"
+    if not sets and not no_eval:
+        facts["evaluated on"] = samples.NOTE
     print_table(f"Wrote {output}", ("", ""), list(facts.items()))
     if no_eval:
         return

@@ -11,7 +11,7 @@ from dfsq.evaluation.benchmarks import Benchmark, Image, Pair
 from dfsq.evaluation.images import read_image
 
 NAMES = ("china", "flower")
-NOTE = "two sample photographs, a smoke figure and not a benchmark (calibration: left halves, evaluation: right halves)"
+NOTE = "right halves of two sample photographs: a smoke figure, not a benchmark"
 
 
 def calibration_images() -> list[Image]:

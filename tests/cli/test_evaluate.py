@@ -71,7 +71,7 @@ def test_without_data_the_sample_photographs_serve(dfsq: Callable) -> None:
     run = dfsq("eval", "model.pth")
     assert run.code == 0
     assert "samples ×2" in run.out
-    assert "smoke figure and not a benchmark" in run.err
+    assert "a smoke figure, not a benchmark" in run.err
     assert dfsq("eval", "model.pth", "--quiet").err == ""
 
 

@@ -73,12 +73,12 @@ def test_reports_in_every_format(dfsq: Callable) -> None:
     page = Path("r.html").read_text()
     assert page.count("data:image/png;base64,") == 2 * 6
     assert "http" not in page.replace("http-equiv", "")
-    assert "smoke figure and not a benchmark" in page
+    assert "a smoke figure, not a benchmark" in page
 
 
 def test_sample_photographs_are_declared_as_no_benchmark(dfsq: Callable) -> None:
     run = dfsq("quantize", "model.pth", "--patches", "2")
-    assert "smoke figure and not a benchmark" in run.out
+    assert "a smoke figure, not a benchmark" in run.out
     assert "calibrated on sample photographs" in run.err
 
 
