@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isqrt
 
 import torch
@@ -9,6 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dfsq.networks.architecture import State
+
+DISTILLATION_SLOPE = 0.05
+"""Slope of the leaky ReLUs of IMDN and RFDN below zero."""
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3, **options: int | bool) -> nn.Conv2d:
@@ -99,3 +103,31 @@ class SpatialAttention(nn.Module):
         spread = F.interpolate(pooled, x.shape[-2:], mode="bilinear", align_corners=False)
         weights = torch.sigmoid(self.conv4(spread + self.conv_f(reduced)))
         return x * weights
+
+
+class DistillationNetwork(nn.Module):
+    """The frame that IMDN and RFDN share: the outputs of all blocks are fused, added to the first maps and shuffled.
+
+    Blocks are registered as ``PREFIX1``, ``PREFIX2`` and so on.
+    """
+
+    def __init__(self, scale: int, features: int, prefix: str, blocks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.fea_conv = conv(3, features)
+        for number, block in enumerate(blocks, start=1):
+            self.add_module(f"{prefix}{number}", block)
+        self.blocks = tuple(f"{prefix}{number}" for number in range(1, len(blocks) + 1))
+        self.c = nn.Sequential(conv(len(blocks) * features, features, 1), nn.LeakyReLU(DISTILLATION_SLOPE))
+        self.LR_conv = conv(features, features)
+        self.upsampler = nn.Sequential(conv(features, 3 * scale * scale), nn.PixelShuffle(scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Upscale ``(N, 3, H, W)``."""
+        shallow = maps = self.fea_conv(x)
+        outputs = []
+        for name in self.blocks:
+            maps = self.get_submodule(name)(maps)
+            outputs.append(maps)
+        fused = self.LR_conv(self.c(torch.cat(outputs, dim=1)))
+        result: Tensor = self.upsampler(shallow + fused)
+        return result

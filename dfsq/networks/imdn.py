@@ -7,10 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count
-from dfsq.networks.blocks import conv, pixel_shuffle_scale
-
-SLOPE = 0.05
-"""Negative slope of the leaky ReLUs."""
+from dfsq.networks.blocks import DISTILLATION_SLOPE, DistillationNetwork, conv, pixel_shuffle_scale
 
 
 class ContrastAttention(nn.Module):
@@ -45,36 +42,19 @@ class DistillationBlock(nn.Module):
         kept = []
         rest = x
         for layer in (self.c1, self.c2, self.c3):
-            distilled, rest = torch.split(F.leaky_relu(layer(rest), SLOPE), self.split, dim=1)
+            distilled, rest = torch.split(F.leaky_relu(layer(rest), DISTILLATION_SLOPE), self.split, dim=1)
             kept.append(distilled)
         kept.append(self.c4(rest))
         residual: Tensor = self.c5(self.cca(torch.cat(kept, dim=1)))
         return x + residual
 
 
-class IMDN(nn.Module):
+class IMDN(DistillationNetwork):
     """IMDN under its authors' parameter names; input and output in 0–1."""
 
     def __init__(self, scale: int, blocks: int, features: int, distilled: int, squeezed: int) -> None:
-        super().__init__()
-        self.fea_conv = conv(3, features)
-        for number in range(1, blocks + 1):
-            self.add_module(f"IMDB{number}", DistillationBlock(features, distilled, squeezed))
-        self.blocks = blocks
-        self.c = nn.Sequential(conv(blocks * features, features, 1), nn.LeakyReLU(SLOPE))
-        self.LR_conv = conv(features, features)
-        self.upsampler = nn.Sequential(conv(features, 3 * scale * scale), nn.PixelShuffle(scale))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Upscale ``(N, 3, H, W)``."""
-        shallow = maps = self.fea_conv(x)
-        outputs = []
-        for number in range(1, self.blocks + 1):
-            maps = self.get_submodule(f"IMDB{number}")(maps)
-            outputs.append(maps)
-        fused = self.LR_conv(self.c(torch.cat(outputs, dim=1)))
-        result: Tensor = self.upsampler(shallow + fused)
-        return result
+        modules = [DistillationBlock(features, distilled, squeezed) for _ in range(blocks)]
+        super().__init__(scale, features, "IMDB", modules)
 
 
 def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:

@@ -7,10 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count
-from dfsq.networks.blocks import SpatialAttention, conv, pixel_shuffle_scale
-
-SLOPE = 0.05
-"""Negative slope of the leaky ReLUs."""
+from dfsq.networks.blocks import DISTILLATION_SLOPE, DistillationNetwork, SpatialAttention, conv, pixel_shuffle_scale
 
 
 class DistillationBlock(nn.Module):
@@ -30,39 +27,22 @@ class DistillationBlock(nn.Module):
         kept = []
         for number in (1, 2, 3):
             distil, refine = self.get_submodule(f"c{number}_d"), self.get_submodule(f"c{number}_r")
-            kept.append(F.leaky_relu(distil(x), SLOPE))
-            x = F.leaky_relu(x + refine(x), SLOPE)
-        kept.append(F.leaky_relu(self.c4(x), SLOPE))
+            kept.append(F.leaky_relu(distil(x), DISTILLATION_SLOPE))
+            x = F.leaky_relu(x + refine(x), DISTILLATION_SLOPE)
+        kept.append(F.leaky_relu(self.c4(x), DISTILLATION_SLOPE))
         output: Tensor = self.esa(self.c5(torch.cat(kept, dim=1)))
         return output
 
 
-class RFDN(nn.Module):
+class RFDN(DistillationNetwork):
     """RFDN under its authors' parameter names; input and output in 0–255.
 
     The AIM entry has 4 blocks of 50 features.
     """
 
     def __init__(self, scale: int, blocks: int, features: int, distilled: int, attention: int) -> None:
-        super().__init__()
-        self.fea_conv = conv(3, features)
-        for number in range(1, blocks + 1):
-            self.add_module(f"B{number}", DistillationBlock(features, distilled, attention))
-        self.blocks = blocks
-        self.c = nn.Sequential(conv(blocks * features, features, 1), nn.LeakyReLU(SLOPE))
-        self.LR_conv = conv(features, features)
-        self.upsampler = nn.Sequential(conv(features, 3 * scale * scale), nn.PixelShuffle(scale))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Upscale ``(N, 3, H, W)``."""
-        shallow = maps = self.fea_conv(x)
-        outputs = []
-        for number in range(1, self.blocks + 1):
-            maps = self.get_submodule(f"B{number}")(maps)
-            outputs.append(maps)
-        fused = self.LR_conv(self.c(torch.cat(outputs, dim=1)))
-        result: Tensor = self.upsampler(shallow + fused)
-        return result
+        modules = [DistillationBlock(features, distilled, attention) for _ in range(blocks)]
+        super().__init__(scale, features, "B", modules)
 
 
 def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:

@@ -4,7 +4,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import torch
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +19,9 @@ def spandrel() -> Any:
 
 
 def _define_missing_operators() -> ModuleType:
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    from torch import library as operators
+
+    library = operators.Library("torchvision", "FRAGMENT")
     for operator in ("nms", "qnms"):
         library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     import torchvision
