@@ -22,6 +22,7 @@ class HistogramObserver:
         self._channel_axis = channel_axis
         self._signed: Tensor | None = None
         self._non_negative: Tensor | None = None
+        self._spreads = {True: torch.zeros(()), False: torch.zeros(())}
         self.signed = False
         """Whether a negative value was seen."""
 
@@ -33,7 +34,9 @@ class HistogramObserver:
 
     def _count(self, x: Tensor, signed: bool, total: Tensor | None) -> Tensor:
         bins = self._universal.bins
-        index = bin_index(x, *channel_statistics(x, signed, self._channel_axis), bins)
+        shift, spread = channel_statistics(x, signed, self._channel_axis)
+        self._spreads[signed] = torch.maximum(self._spreads[signed].to(x.device), spread.amax(0).flatten())
+        index = bin_index(x, shift, spread, bins)
         index = index.movedim(self._channel_axis, -1)
         channels = index.shape[-1]
         flat = index + torch.arange(0, channels * bins, bins, device=x.device, dtype=torch.int32)
@@ -49,3 +52,7 @@ class HistogramObserver:
         if counts is None:
             raise RuntimeError("the layer was never called during calibration")
         return counts.cpu()
+
+    def spread(self) -> Tensor:
+        """Largest spread that any sample had, per channel: float32 ``(C,)`` on the CPU."""
+        return self._spreads[self.signed].cpu()

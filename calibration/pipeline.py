@@ -51,11 +51,11 @@ def quantize(
     if model.quantization is not None:
         raise UsageError("the model is quantized already; start from the full-precision checkpoint")
     plan = plan_layers(model, recipe)
-    histograms = observe(model, [name for name, bits in plan.items() if bits.a_bits], images, recipe, progress)
+    observers = observe(model, [name for name, bits in plan.items() if bits.a_bits], images, recipe, progress)
     quantized = copy.deepcopy(model)
     for done, (name, bits) in enumerate(plan.items()):
         progress("Selecting points", done, len(plan))
-        _quantize_layer(quantized.net, name, bits, histograms.get(name), recipe)
+        _quantize_layer(quantized.net, name, bits, observers.get(name), recipe)
     progress("Selecting points", len(plan), len(plan))
     quantized.quantization = Quantization(recipe.to_dict(), _describe(images))
     return quantized
@@ -93,11 +93,10 @@ def observe(
     images: PatchStream | Iterable[Tensor],
     recipe: Recipe,
     progress: Progress,
-) -> dict[str, tuple[Tensor, bool]]:
-    """Run the full-precision model over all batches and count the inputs of the layers called ``names``.
+) -> dict[str, HistogramObserver]:
+    """Run the full-precision model over all batches and return what the layers called ``names`` were given.
 
-    Returns per layer the histogram, int64 ``(C, bins)``, and whether a negative value was seen. Raises
-    :class:`UsageError` where there are no batches.
+    Raises :class:`UsageError` where there are no batches.
     """
     observers = {}
     handles = []
@@ -119,7 +118,7 @@ def observe(
     if not done:
         raise UsageError("no calibration images were given")
     progress("Calibrating", done, done)
-    return {name: (observer.histogram(), observer.signed) for name, observer in observers.items()}
+    return observers
 
 
 def _watch(observer: HistogramObserver, _layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -127,20 +126,23 @@ def _watch(observer: HistogramObserver, _layer: nn.Module, inputs: tuple[Tensor,
 
 
 def _quantize_layer(
-    net: nn.Module, name: str, bits: LayerBits, observed: tuple[Tensor, bool] | None, recipe: Recipe
+    net: nn.Module, name: str, bits: LayerBits, observer: HistogramObserver | None, recipe: Recipe
 ) -> None:
     layer = net.get_submodule(name)
     assert isinstance(layer, QUANTIZABLE)
     universal = recipe.universal_set
     input_quantizer = None
-    if observed is None or bits.a_bits is None:
+    if observer is None or bits.a_bits is None:
         # Outside the body scope storage is all that counts, and 8 uniform bits cost the least of it.
         method = "mse" if recipe.weights == "subset" else recipe.weights
     else:
         method = recipe.weights
-        histogram, signed = observed
-        points = select(recipe.selector, histogram, universal, bits.a_bits, restarts=recipe.restarts, seed=recipe.seed)
-        input_quantizer = SubsetQuantizer(points, signed, bits.a_bits, universal, channel_axis(layer))
+        points = select(
+            recipe.selector, observer.histogram(), universal, bits.a_bits, restarts=recipe.restarts, seed=recipe.seed
+        )
+        # Rounded to what the artifact stores.
+        limit = None if recipe.headroom is None else (recipe.headroom * observer.spread()).bfloat16().float()
+        input_quantizer = SubsetQuantizer(points, observer.signed, bits.a_bits, universal, channel_axis(layer), limit)
         input_quantizer.to(layer.weight.device)
     weight = quantize_weight(layer.weight, method, bits.w_bits, universal)
     replace(net, name, weight, input_quantizer)

@@ -31,6 +31,9 @@ class Recipe:
     """Selection of quantization points: ``exact``, ``kmeans`` (paper) or ``exhaustive``."""
     restarts: int = 5
     """Restarts per channel of ``kmeans``."""
+    headroom: float | None = 1.5
+    """Activations saturate beyond this multiple of the largest spread that calibration saw in their channel; None:
+    never (paper)."""
     words: int = 4
     """Words of the universal set, 1…5 (paper: 4)."""
     outside_bits: int | None = 8
@@ -60,6 +63,8 @@ class Recipe:
         for what in ("restarts", "patches", "patch_size"):
             if getattr(self, what) < 1:
                 raise UsageError(f"{what} is {getattr(self, what)}; it must be at least 1")
+        if self.headroom is not None and self.headroom < 1:
+            raise UsageError(f"headroom is {self.headroom}; it must be at least 1")
         points = len(self.universal_set)
         most = max([self.w_bits, self.a_bits, *(bits for _, bits in self.layer_bits)])
         if 2**most > points:
@@ -79,7 +84,7 @@ class Recipe:
 
 RECIPES: dict[str, dict[str, Any]] = {
     "fast": {},
-    "paper": {"selector": "kmeans", "weights": "minmax", "outside_bits": None},
+    "paper": {"selector": "kmeans", "weights": "minmax", "headroom": None, "outside_bits": None},
 }
 """Named recipes, as differences from the defaults."""
 

@@ -80,13 +80,13 @@ def _print_summary(model: SRModel, header: dict[str, Any], file: str) -> None:
         return
     source, versions, calibration = header["source"], header["versions"], header["calibration"]
     rows += [
-        ("recipe", ", ".join(f"{key} {_plain(value)}" for key, value in header["recipe"].items())),
         ("calibration", ", ".join(f"{key} {_plain(value)}" for key, value in calibration.items()) or "not recorded"),
         ("made from", f"{source['file']}, sha256 {source['sha256']}"),
         ("made with", ", ".join(f"{name} {version}" for name, version in versions.items())),
         ("format version", str(header["version"])),
     ]
     print_table(f"{file}: dfsq artifact", ("", ""), rows)
+    print_table("Recipe", ("", ""), [(key, _plain(value)) for key, value in header["recipe"].items()])
     layers = [
         (
             name,
@@ -117,10 +117,6 @@ def _shape(model: SRModel, name: str) -> str:
 
 
 def _plain(value: Any) -> str:
-    if value is None:
+    if value is None or value == []:
         return "none"
-    return (
-        "×".join(map(str, value))
-        if isinstance(value, list) and value
-        else str(value or (value if value == 0 else "none"))
-    )
+    return "×".join(map(str, value)) if isinstance(value, list) else str(value)

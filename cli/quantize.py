@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,12 +38,18 @@ def _layer_bits(
     return tuple(parsed)
 
 
-def _outside_bits(_context: click.Context, _option: click.Parameter, value: str | None) -> int | str | None:
-    if value is None or value == "full":
-        return value
-    if not value.isdigit():
-        raise click.BadParameter(f"{value!r} is neither a number of bits nor 'full'")
-    return int(value)
+def _number_or(word: str, number: type[int] | type[float]) -> Callable[..., int | float | str | None]:
+    """Callback of an option that takes a number, or one word that stands for none."""
+
+    def convert(_context: click.Context, _option: click.Parameter, value: str | None) -> int | float | str | None:
+        if value is None or value == word:
+            return value
+        try:
+            return number(value)
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is neither a number nor {word!r}") from None
+
+    return convert
 
 
 @click.command()
@@ -58,9 +65,15 @@ def _outside_bits(_context: click.Context, _option: click.Parameter, value: str 
 @click.option("--weights", help="Weight quantizer: minmax, mse or subset.  [default: the recipe's]")
 @click.option("--words", type=int, help="Words of the universal set, 1…5.  [default: 4]")
 @click.option(
+    "--headroom",
+    metavar="X|none",
+    callback=_number_or("none", float),
+    help="Activations saturate beyond X times what calibration saw.  [default: the recipe's; fast 1.5, paper none]",
+)
+@click.option(
     "--outside-bits",
     metavar="N|full",
-    callback=_outside_bits,
+    callback=_number_or("full", int),
     help="Bits of weights outside the body (head, upsampler, tail).  [default: the recipe's; fast 8, paper full]",
 )
 @click.option(
@@ -131,8 +144,9 @@ def quantize(
     changes = {name: value for name, value in choices.items() if value is not None and value != ()}
     bits = 4 if bits is None else bits
     changes |= {"w_bits": bits if w_bits is None else w_bits, "a_bits": bits if a_bits is None else a_bits}
-    if changes.get("outside_bits") == "full":
-        changes["outside_bits"] = None
+    for option, word in (("outside_bits", "full"), ("headroom", "none")):
+        if changes.get(option) == word:
+            changes[option] = None
 
     import calibration
     import dfsq

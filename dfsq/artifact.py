@@ -1,8 +1,9 @@
 """The dfsq artifact: one safetensors file that holds a quantized network and how it came about.
 
 Tensors: for every quantized layer ``NAME.weight.codes`` and what decodes them (``scale`` and ``zero_point``, or
-``scale`` and ``points``), ``NAME.input.points`` where its input is quantized; every other parameter under its own name,
-as float16 where that loses nothing. ``__metadata__["dfsq"]`` is one JSON object, described by :func:`_header`.
+``scale`` and ``points``); where its input is quantized ``NAME.input.points`` and, unless it never saturates,
+``NAME.input.limit``; every other parameter under its own name, as float16 where that loses nothing.
+``__metadata__["dfsq"]`` is one JSON object, described by :func:`_header`.
 """
 
 from __future__ import annotations
@@ -110,6 +111,8 @@ def _tensors(model: SRModel) -> dict[str, Tensor]:
         if layer.input_quantizer is not None:
             points = layer.input_quantizer.points.cpu()
             stored[f"{name}.input.points"] = pack_points(points, layer.input_quantizer.universal)
+            if layer.input_quantizer.limit is not None:
+                stored[f"{name}.input.limit"] = layer.input_quantizer.limit.bfloat16()
     stored.update({name: _smallest(tensor) for name, tensor in state.items()})
     return {name: tensor.detach().cpu().contiguous() for name, tensor in stored.items()}
 
@@ -152,7 +155,7 @@ def _header(model: SRModel, digest: str) -> dict[str, Any]:
 
 def _rebuild(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> SRModel:
     universal = UniversalSet(header["recipe"]["words"])
-    weights, quantizer_points = {}, {}
+    weights, inputs = {}, {}
     state = dict(tensors)
     for name, layer in header["layers"].items():
         shape = tuple(layer["shape"])
@@ -161,7 +164,8 @@ def _rebuild(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> SRModel:
         weights[name] = KINDS[layer["weights"]].from_tensors(parts, shape, layer["w_bits"], universal)
         state[f"{name}.weight"] = weights[name].dequantize()
         if layer["a_bits"] is not None:
-            quantizer_points[name] = state.pop(f"{name}.input.points")
+            limit = state.pop(f"{name}.input.limit", None)
+            inputs[name] = (state.pop(f"{name}.input.points"), None if limit is None else limit.float())
     info = NetworkInfo(
         architecture=header["architecture"],
         hyperparameters=header["hyperparameters"],
@@ -173,11 +177,12 @@ def _rebuild(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> SRModel:
     model = networks.build(info, {key: _as_computed(tensor) for key, tensor in state.items()})
     for name, layer in header["layers"].items():
         quantizer = None
-        if name in quantizer_points:
+        if name in inputs:
+            packed, limit = inputs[name]
             shape = (layer["in_channels"], 2 ** layer["a_bits"])
-            points = unpack_points(quantizer_points[name], shape, universal)
+            points = unpack_points(packed, shape, universal)
             axis = nn.channel_axis(model.net.get_submodule(name))
-            quantizer = nn.SubsetQuantizer(points, layer["signed"], layer["a_bits"], universal, axis)
+            quantizer = nn.SubsetQuantizer(points, layer["signed"], layer["a_bits"], universal, axis, limit)
         nn.replace(model.net, name, weights[name], quantizer)
     model.quantization = Quantization(header["recipe"], header["calibration"])
     return model

@@ -128,6 +128,24 @@ def test_linear_layers_are_quantized_along_their_last_axis() -> None:
     assert ratios[0] + 6 < ratios[1] < ratios[2] - 6
 
 
+def test_activations_saturate_beyond_the_headroom(small_model: SRModel) -> None:
+    name = "body.0.body.2"  # after a ReLU
+    seen: list[torch.Tensor] = []
+    handle = small_model.net.get_submodule(name).register_forward_hook(lambda *arguments: seen.append(arguments[1][0]))
+    small_model(batches()[0])
+    handle.remove()
+    most = seen[0].amax((0, 2, 3))
+    x = torch.full((1, 8, 4, 4), 1e6)
+    for headroom, expected in ((2.0, 2 * most), (None, torch.full((8,), 1e6))):
+        quantizer = (
+            quantize(small_model, batches(1), Recipe(a_bits=8, headroom=headroom))
+            .net.get_submodule(name)
+            .input_quantizer
+        )
+        result = quantizer(x).amax((0, 2, 3))  # type: ignore[operator]
+        torch.testing.assert_close(result[most > 0], expected[most > 0], rtol=0.01, atol=0)
+
+
 def test_skip_and_layer_bits(small_model: SRModel) -> None:
     plan = plan_layers(
         small_model, Recipe(skip=("body.0.*",), layer_bits=(("body.1.body.?", 6), ("tail.*", 8)), outside_bits=None)
@@ -149,7 +167,7 @@ def test_a_quantized_model_is_not_quantized_again(small_model: SRModel) -> None:
 def test_paper_recipe_is_the_published_method() -> None:
     paper = recipe("paper")
     assert (paper.selector, paper.restarts, paper.weights, paper.words) == ("kmeans", 5, "minmax", 4)
-    assert (paper.patches, paper.patch_size, paper.outside_bits) == (32, 192, None)
+    assert (paper.patches, paper.patch_size, paper.outside_bits, paper.headroom) == (32, 192, None, None)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +178,7 @@ def test_paper_recipe_is_the_published_method() -> None:
         ({"weights": "log"}, "known: minmax, mse, subset"),
         ({"words": 2, "a_bits": 5}, "29"),
         ({"patches": 0}, "at least 1"),
+        ({"headroom": 0.5}, "headroom is 0.5; it must be at least 1"),
     ],
 )
 def test_recipe_refuses_what_cannot_be(changes: dict[str, object], message: str) -> None:

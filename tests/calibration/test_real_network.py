@@ -33,7 +33,8 @@ def test_exact_is_never_worse_than_kmeans_on_any_channel(data: Path) -> None:
     observed = observe(model, list(model.body), images, Recipe(), lambda *_: None)
     universal = UniversalSet()
     channels = 0
-    for histogram, _ in observed.values():
+    for observer in observed.values():
+        histogram = observer.histogram()
         best = selection_error(histogram, exact.select(histogram, universal, 16), universal)
         rival = selection_error(histogram, kmeans.select(histogram, universal, 16, restarts=2, seed=0), universal)
         assert bool((best <= rival).all())

@@ -22,7 +22,7 @@ def test_an_artifact(dfsq: Callable, artifact: str) -> None:
     assert run.code == 0
     for expected in (
         "dfsq artifact",
-        "w_bits 2",
+        "│ w_bits       │ 2 ",
         "exact",
         "model.pth, sha256 ",
         "2 subset",

@@ -42,8 +42,10 @@ def test_options_reach_the_artifact(dfsq: Callable) -> None:
 
 
 def test_layers_outside_the_body_can_stay_in_full_precision(dfsq: Callable) -> None:
-    assert dfsq(*QUICK, "-o", "a.safetensors", "--outside-bits", "full").code == 0
-    assert all(name.startswith("body.") for name in read_header(Path("a.safetensors"))["layers"])
+    assert dfsq(*QUICK, "-o", "a.safetensors", "--outside-bits", "full", "--headroom", "none").code == 0
+    header = read_header(Path("a.safetensors"))
+    assert all(name.startswith("body.") for name in header["layers"])
+    assert (header["recipe"]["outside_bits"], header["recipe"]["headroom"]) == (None, None)
 
 
 def test_lr_images_are_not_downscaled(dfsq: Callable) -> None:
