@@ -2,6 +2,7 @@
 
 from calibration.images import PatchStream
 from calibration.pipeline import quantize
-from calibration.recipe import RECIPES, Recipe, recipe
+from calibration.recipe import Recipe
+from calibration.recipe_files import recipe
 
-__all__ = ["RECIPES", "PatchStream", "Recipe", "quantize", "recipe"]
+__all__ = ["PatchStream", "Recipe", "quantize", "recipe"]

@@ -4,35 +4,27 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from calibration import sequential
+from calibration.distillation import distill
 from calibration.images import PatchStream
+from calibration.layers import LayerBits, make_input_quantizer, make_observer, make_weight
 from calibration.observer import HistogramObserver
 from calibration.recipe import Recipe
-from calibration.selection import select
-from calibration.weights import quantize_weight
 from dfsq.errors import UsageError
 from dfsq.model import Quantization, SRModel
 from dfsq.networks.scope import QUANTIZABLE
-from dfsq.nn import SubsetQuantizer, channel_axis, replace
+from dfsq.nn import replace
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, steps done and steps in all."""
 MIN_OUTSIDE = 1000
 """Layers outside the body scope with fewer weights stay as they are: nothing would be saved."""
-
-
-@dataclass(frozen=True)
-class LayerBits:
-    """Bits of one layer; ``a_bits`` None leaves its input in full precision."""
-
-    w_bits: int
-    a_bits: int | None
 
 
 def quantize(
@@ -51,14 +43,41 @@ def quantize(
     if model.quantization is not None:
         raise UsageError("the model is quantized already; start from the full-precision checkpoint")
     plan = plan_layers(model, recipe)
-    observers = observe(model, [name for name, bits in plan.items() if bits.a_bits], images, recipe, progress)
     quantized = copy.deepcopy(model)
+    # Patches are small; what must not pile up are activations.
+    batches = list(images) if recipe.compensation or recipe.distillation_steps else []
+    if recipe.compensation:
+        sequential.quantize_layers(model, quantized, plan, batches, recipe, progress)
+    else:
+        _quantize_in_parallel(model, quantized, plan, batches or images, recipe, progress)
+    if recipe.distillation_steps:
+        distill(
+            model,
+            quantized,
+            torch.cat(batches),
+            recipe.distillation_steps,
+            recipe.distillation_rate,
+            recipe.seed,
+            progress,
+        )
+    quantized.quantization = Quantization(recipe.to_dict(), _describe(images))
+    return quantized
+
+
+def _quantize_in_parallel(
+    model: SRModel,
+    quantized: SRModel,
+    plan: Mapping[str, LayerBits],
+    images: PatchStream | Iterable[Tensor],
+    recipe: Recipe,
+    progress: Progress,
+) -> None:
+    """Quantize every layer of ``quantized`` from one pass of ``model`` over the images."""
+    observers = observe(model, [name for name, bits in plan.items() if bits.a_bits], images, recipe, progress)
     for done, (name, bits) in enumerate(plan.items()):
         progress("Selecting points", done, len(plan))
         _quantize_layer(quantized.net, name, bits, observers.get(name), recipe)
     progress("Selecting points", len(plan), len(plan))
-    quantized.quantization = Quantization(recipe.to_dict(), _describe(images))
-    return quantized
 
 
 def plan_layers(model: SRModel, recipe: Recipe) -> Mapping[str, LayerBits]:
@@ -102,7 +121,7 @@ def observe(
     handles = []
     for name in names:
         layer = model.net.get_submodule(name)
-        observer = observers[name] = HistogramObserver(recipe.universal_set, channel_axis(layer))
+        observer = observers[name] = make_observer(layer, recipe)
         handles.append(layer.register_forward_pre_hook(partial(_watch, observer)))
     total = images.patches if isinstance(images, PatchStream) else 0
     done = 0
@@ -130,22 +149,10 @@ def _quantize_layer(
 ) -> None:
     layer = net.get_submodule(name)
     assert isinstance(layer, QUANTIZABLE)
-    universal = recipe.universal_set
-    input_quantizer = None
-    if observer is None or bits.a_bits is None:
-        # Outside the body scope storage is all that counts, and 8 uniform bits cost the least of it.
-        method = "mse" if recipe.weights == "subset" else recipe.weights
-    else:
-        method = recipe.weights
-        points = select(
-            recipe.selector, observer.histogram(), universal, bits.a_bits, restarts=recipe.restarts, seed=recipe.seed
-        )
-        # Rounded to what the artifact stores.
-        limit = None if recipe.headroom is None else (recipe.headroom * observer.spread()).bfloat16().float()
-        input_quantizer = SubsetQuantizer(points, observer.signed, bits.a_bits, universal, channel_axis(layer), limit)
-        input_quantizer.to(layer.weight.device)
-    weight = quantize_weight(layer.weight, method, bits.w_bits, universal)
-    replace(net, name, weight, input_quantizer)
+    quantizer = None
+    if observer is not None and bits.a_bits is not None:
+        quantizer = make_input_quantizer(layer, observer, bits.a_bits, recipe).to(layer.weight.device)
+    replace(net, name, make_weight(layer.weight, bits, recipe), quantizer)
 
 
 def _describe(images: PatchStream | Iterable[Tensor]) -> dict[str, object]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from calibration.selection import SELECTORS
 from calibration.weights import METHODS
@@ -27,6 +28,12 @@ class Recipe:
     """Bits of the activations in body scope, 2…8."""
     weights: str = "subset"
     """Weight quantizer: ``minmax`` (paper), ``mse`` or ``subset``."""
+    compensation: bool = False
+    """Quantize layers in execution order, each compensating for its own rounding and for the layers before it."""
+    distillation_steps: int = 0
+    """Steps of training codes and biases towards the full-precision network's output on the calibration patches."""
+    distillation_rate: float = 0.01
+    """Step size in distances between neighbouring weight levels."""
     selector: str = "exact"
     """Selection of quantization points: ``exact``, ``kmeans`` (paper) or ``exhaustive``."""
     restarts: int = 5
@@ -37,10 +44,7 @@ class Recipe:
     words: int = 4
     """Words of the universal set, 1…5 (paper: 4)."""
     outside_bits: int | None = 8
-    """Bits of the weights outside the body scope, whose activations stay in full precision; None.
-
-    Full precision (paper).
-    """
+    """Bits of the weights outside the body scope, where activations stay in full precision; None: full precision."""
     patches: int = 32
     """Number of calibration patches."""
     patch_size: int = 192
@@ -52,6 +56,7 @@ class Recipe:
     """Pattern and bits, for weights and activations alike, of layers that differ; the last match counts."""
 
     def __post_init__(self) -> None:
+        _check_types(self)
         widths = {"w_bits": self.w_bits, "a_bits": self.a_bits, "outside_bits": self.outside_bits or MIN_BITS}
         widths |= {f"layer_bits {pattern!r}": bits for pattern, bits in self.layer_bits}
         for what, bits in widths.items():
@@ -60,11 +65,11 @@ class Recipe:
         for what, value, known in (("selector", self.selector, SELECTORS), ("weights", self.weights, METHODS)):
             if value not in known:
                 raise UsageError(f"unknown {what} {value!r}; known: {', '.join(known)}")
-        for what in ("restarts", "patches", "patch_size"):
-            if getattr(self, what) < 1:
-                raise UsageError(f"{what} is {getattr(self, what)}; it must be at least 1")
-        if self.headroom is not None and self.headroom < 1:
-            raise UsageError(f"headroom is {self.headroom}; it must be at least 1")
+        least = {"restarts": 1, "patches": 1, "patch_size": 1, "distillation_steps": 0, "distillation_rate": 0}
+        least |= {"headroom": 1} if self.headroom is not None else {}
+        for what, limit in least.items():
+            if getattr(self, what) < limit:
+                raise UsageError(f"{what} is {getattr(self, what)}; it must be at least {limit}")
         points = len(self.universal_set)
         most = max([self.w_bits, self.a_bits, *(bits for _, bits in self.layer_bits)])
         if 2**most > points:
@@ -82,15 +87,12 @@ class Recipe:
         return asdict(self)
 
 
-RECIPES: dict[str, dict[str, Any]] = {
-    "fast": {},
-    "paper": {"selector": "kmeans", "weights": "minmax", "headroom": None, "outside_bits": None},
-}
-"""Named recipes, as differences from the defaults."""
-
-
-def recipe(name: str = "fast", **changes: Any) -> Recipe:
-    """Return the named recipe with ``changes`` to its fields. Raises :class:`UsageError` for an unknown name."""
-    if name not in RECIPES:
-        raise UsageError(f"unknown recipe {name!r}; known: {', '.join(RECIPES)}")
-    return Recipe(**{"name": name, **RECIPES[name], **changes})
+def _check_types(recipe: Recipe) -> None:
+    """Raise :class:`UsageError` for a value of another type than its field's."""
+    for name, hint in get_type_hints(Recipe).items():
+        value = getattr(recipe, name)
+        kinds = tuple(get_origin(each) or each for each in (get_args(hint) if isinstance(hint, UnionType) else (hint,)))
+        allowed = (*kinds, int) if float in kinds else kinds
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in kinds):
+            expected = " or ".join("none" if kind is NoneType else kind.__name__ for kind in kinds)
+            raise UsageError(f"{name} is {value!r}; it must be {expected}")

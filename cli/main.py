@@ -8,11 +8,13 @@ from typing import NoReturn
 
 import click
 
+from cli.compare import compare
 from cli.demo import demo
 from cli.evaluate import evaluate
 from cli.inspect import inspect
 from cli.networks import networks
 from cli.quantize import quantize
+from cli.recipes import recipes
 from dfsq.errors import DfsqError
 from dfsq.version import __version__
 
@@ -25,7 +27,7 @@ def group() -> None:
     """Quantize pretrained super-resolution networks to 8…2 bits, and measure what that costs."""
 
 
-for command in (quantize, evaluate, inspect, networks, demo):
+for command in (quantize, evaluate, compare, inspect, networks, recipes, demo):
     group.add_command(command)
 
 

@@ -57,10 +57,18 @@ def _number_or(word: str, number: type[int] | type[float]) -> Callable[..., int 
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Artifact to write.  [default: NAME-wNaN.safetensors]"
 )
-@click.option("--bits", type=int, help="Bits of weights and activations, 2…8.  [default: 4]")
+@click.option(
+    "--bits", type=int, help="Bits of weights and activations, 2…8.  [default: the recipe's; those shipped 4]"
+)
 @click.option("--w-bits", type=int, help="Bits of weights alone.  [default: --bits]")
 @click.option("--a-bits", type=int, help="Bits of activations alone.  [default: --bits]")
-@click.option("--recipe", "recipe_name", default="fast", show_default=True, help="fast, or paper: DFSQ as published.")
+@click.option(
+    "--recipe",
+    "recipe_name",
+    default="fast",
+    show_default=True,
+    help="fast, accurate, paper (DFSQ as published), or a YAML file.",
+)
 @click.option("--selector", help="Point selection: exact, kmeans or exhaustive.  [default: the recipe's]")
 @click.option("--weights", help="Weight quantizer: minmax, mse or subset.  [default: the recipe's]")
 @click.option("--words", type=int, help="Words of the universal set, 1…5.  [default: 4]")
@@ -142,8 +150,9 @@ def quantize(
     if sets and data is None:
         raise click.UsageError("--eval needs --data ROOT, the folder that holds the sets")
     changes = {name: value for name, value in choices.items() if value is not None and value != ()}
-    bits = 4 if bits is None else bits
-    changes |= {"w_bits": bits if w_bits is None else w_bits, "a_bits": bits if a_bits is None else a_bits}
+    for name, value in (("w_bits", w_bits), ("a_bits", a_bits)):
+        if value is not None or bits is not None:
+            changes[name] = bits if value is None else value
     for option, word in (("outside_bits", "full"), ("headroom", "none")):
         if changes.get(option) == word:
             changes[option] = None

@@ -35,6 +35,11 @@ class UniformWeight:
         """Weights for the forward pass, float32."""
         return uniform.decode(self.codes, self.scale, self.zero_point)
 
+    def levels(self) -> Tensor:
+        """What every code stands for: float32 ``(C, 2^bits)``, ascending."""
+        codes = torch.arange(2**self.bits).expand(len(self.scale), -1)
+        return uniform.decode(codes, self.scale, self.zero_point)
+
     def to_tensors(self) -> dict[str, Tensor]:
         """Tensors to store, by suffix."""
         return {
@@ -78,8 +83,11 @@ class SubsetWeight:
 
     def dequantize(self) -> Tensor:
         """Weights for the forward pass, float32."""
-        values = self.universal.values(self.points) * self.scale[:, None]
-        return values.gather(1, self.codes.flatten(1).long()).reshape(self.codes.shape)
+        return self.levels().gather(1, self.codes.flatten(1).long()).reshape(self.codes.shape)
+
+    def levels(self) -> Tensor:
+        """What every code stands for: float32 ``(C, 2^bits)``, ascending."""
+        return self.universal.values(self.points) * self.scale[:, None]
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Tensors to store, by suffix."""

@@ -1,0 +1,84 @@
+"""Error compensation: rounding a weight matrix column by column, each column's error passed on to those still to come.
+
+GPTQ (Frantar et al., ICLR 2023) on whatever levels a quantizer has, uniform or subset points, with the correction of
+GPTAQ (Li et al., 2025) for inputs that are themselves quantized: the layer aims at what it would have given on the
+full-precision input.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+DAMPING = 0.01
+"""Added to the diagonal of the Hessian, as a share of its mean: keeps rarely used inputs from dominating."""
+
+
+class Moments:
+    """Second moments of the rows that a layer multiplies its weights with: x in full precision and x̂ as quantized.
+
+    Filled batch by batch; float64 ``(K, K)`` and ``(K,)``, where K is the number of weights per output channel.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._hessian = torch.zeros(size, size, dtype=torch.float64)
+        self._cross = torch.zeros(size, size, dtype=torch.float64)
+        self._sums = torch.zeros(2, size, dtype=torch.float64)
+        self._count = 0
+
+    def add(self, x: Tensor, quantized: Tensor) -> None:
+        """Count rows ``(n, K)`` and their quantized counterparts."""
+        self._hessian += (quantized.T @ quantized).double()
+        self._cross += (x.T @ quantized).double()
+        self._sums += torch.stack([x.sum(0), quantized.sum(0)]).double()
+        self._count += len(x)
+
+    @property
+    def means(self) -> tuple[Tensor, Tensor]:
+        """Means of x and of x̂."""
+        return self._sums[0] / self._count, self._sums[1] / self._count
+
+    def second(self, centered: bool) -> tuple[Tensor, Tensor]:
+        """Hessian Σ x̂x̂ᵀ and cross moment Σ xx̂ᵀ; ``centered`` about the means, which a bias can make up for."""
+        if not centered:
+            return self._hessian, self._cross
+        mean, quantized_mean = self.means
+        return (
+            self._hessian - self._count * quantized_mean.outer(quantized_mean),
+            self._cross - self._count * mean.outer(quantized_mean),
+        )
+
+
+def corrected(weight: Tensor, hessian: Tensor, cross: Tensor) -> Tensor:
+    """The full-precision weights ``(O, K)`` that, given x̂, come closest to what ``weight`` makes of x."""
+    ridge = _damping(hessian)
+    # W C H⁻¹, solved as Hᵀ Yᵀ = (W C)ᵀ; the ridge on both sides pulls towards the weights as they are.
+    solution: Tensor = torch.linalg.solve(hessian + ridge, (weight.double() @ (cross + ridge)).T)
+    return solution.T
+
+
+def compensated(weight: Tensor, levels: Tensor, hessian: Tensor) -> Tensor:
+    """Round ``weight`` ``(O, K)`` to ``levels`` ``(O, k)``, ascending, so that Σ ‖(w − ŵ) x̂‖² stays small.
+
+    Columns are rounded in descending order of the Hessian's diagonal. Returns codes, uint8 ``(O, K)``.
+    """
+    order = hessian.diagonal().argsort(descending=True)
+    permuted = (hessian + _damping(hessian))[order][:, order]
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(permuted))
+    factor = torch.linalg.cholesky(inverse, upper=True)
+    remaining = weight.double()[:, order]
+    levels = levels.double()
+    edges = (levels[:, 1:] + levels[:, :-1]) / 2
+    codes = torch.empty_like(remaining, dtype=torch.uint8)
+    for column in range(len(order)):
+        value = remaining[:, column]
+        code = (value[:, None] >= edges).sum(1)
+        error = (value - levels.gather(1, code[:, None])[:, 0]) / factor[column, column]
+        remaining[:, column + 1 :] -= error[:, None] * factor[column, column + 1 :]
+        codes[:, column] = code.to(torch.uint8)
+    return codes[:, order.argsort()]
+
+
+def _damping(hessian: Tensor) -> Tensor:
+    mean = hessian.diagonal().mean().clamp(min=torch.finfo(torch.float64).tiny)
+    return torch.eye(len(hessian), dtype=hessian.dtype) * (DAMPING * mean)

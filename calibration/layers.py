@@ -1,0 +1,44 @@
+"""Quantizing one layer from what was observed at its input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from calibration.observer import HistogramObserver
+from calibration.recipe import Recipe
+from calibration.selection import select
+from calibration.weights import quantize_weight
+from dfsq.nn import SubsetQuantizer, channel_axis
+from dfsq.quantizers.weights import QuantizedWeight
+
+
+@dataclass(frozen=True)
+class LayerBits:
+    """Bits of one layer; ``a_bits`` None leaves its input in full precision."""
+
+    w_bits: int
+    a_bits: int | None
+
+
+def make_observer(layer: nn.Module, recipe: Recipe) -> HistogramObserver:
+    """An observer for the input of ``layer``."""
+    return HistogramObserver(recipe.universal_set, channel_axis(layer))
+
+
+def make_input_quantizer(layer: nn.Module, observer: HistogramObserver, bits: int, recipe: Recipe) -> SubsetQuantizer:
+    """The quantizer for the input that ``observer`` has seen."""
+    universal = recipe.universal_set
+    points = select(recipe.selector, observer.histogram(), universal, bits, restarts=recipe.restarts, seed=recipe.seed)
+    # Rounded to what the artifact stores.
+    limit = None if recipe.headroom is None else (recipe.headroom * observer.spread()).bfloat16().float()
+    return SubsetQuantizer(points, observer.signed, bits, universal, channel_axis(layer), limit)
+
+
+def make_weight(weight: Tensor, bits: LayerBits, recipe: Recipe) -> QuantizedWeight:
+    """``weight`` ``(C_out, …)`` rounded to the nearest level of the recipe's weight quantizer."""
+    # Outside the body scope storage is all that counts, and 8 uniform bits cost the least of it.
+    outside = bits.a_bits is None
+    method = "mse" if outside and recipe.weights == "subset" else recipe.weights
+    return quantize_weight(weight, method, bits.w_bits, recipe.universal_set)

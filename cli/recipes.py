@@ -1,0 +1,33 @@
+"""``dfsq recipes``: what ships with the package, and every choice of a recipe."""
+
+from __future__ import annotations
+
+import click
+
+from cli.options import common_options
+
+
+@click.group()
+def recipes() -> None:
+    """List recipes, or show one: the start of your own."""
+
+
+@recipes.command(name="list")
+@common_options
+def list_recipes() -> None:
+    """Name the recipes that ship with dfsq, with what they are for."""
+    from calibration.recipe_files import shipped, text_of
+
+    for name in shipped():
+        click.echo(f"{name:<10} {text_of(name).splitlines()[0].removeprefix('# ')}")
+
+
+@recipes.command()
+@click.argument("name")
+@common_options
+def show(name: str) -> None:
+    """Print recipe NAME as YAML; save it, change it, and give the file to --recipe."""
+    from calibration.recipe_files import recipe, text_of
+
+    recipe(name)  # what is shown is valid
+    click.echo(text_of(name), nl=False)

@@ -1,0 +1,124 @@
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from calibration import Recipe, quantize
+from calibration.compensation import DAMPING, Moments, compensated, corrected
+from calibration.weights import quantize_weight
+from dfsq.model import SRModel
+from dfsq.quantizers.universal import UniversalSet
+
+
+def layer(outputs: int = 6, inputs: int = 12, rows: int = 500) -> tuple[Tensor, Tensor]:
+    """Random weights, and rows whose columns are correlated as neighbouring pixels are."""
+    weight = torch.randn(outputs, inputs)
+    x = torch.randn(rows, inputs) @ torch.randn(inputs, inputs) + torch.randn(rows, 1) * 3
+    return weight, x
+
+
+def moments(x: Tensor, y: Tensor) -> Moments:
+    found = Moments(x.shape[1])
+    for one, other in zip(x.split(100), y.split(100), strict=True):
+        found.add(one, other)
+    return found
+
+
+@pytest.mark.parametrize("method", ["minmax", "mse", "subset"])
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_compensation_lowers_the_error_of_the_output(method: str, bits: int) -> None:
+    weight, x = layer(inputs=96)
+    rounded = quantize_weight(weight, method, bits, UniversalSet())
+    hessian, _ = moments(x, x).second(centered=False)
+    codes = compensated(weight, rounded.levels(), hessian)
+    better = rounded.levels().gather(1, codes.long())
+    plain, improved = ((x @ (each - weight).T).square().sum() for each in (rounded.dequantize(), better))
+    assert improved < 0.8 * plain
+
+
+def test_codes_equal_a_dense_reference() -> None:
+    # The reference solves, after every rounded column, for the best remaining columns given those that are fixed.
+    weight, x = layer(outputs=3, inputs=6)
+    levels = torch.linspace(-3, 3, 8).expand(3, -1).contiguous()
+    hessian, _ = moments(x, x).second(centered=False)
+    h = hessian + torch.eye(6, dtype=torch.float64) * DAMPING * hessian.diagonal().mean()
+    order = hessian.diagonal().argsort(descending=True).tolist()
+    expected = torch.zeros(3, 6, dtype=torch.uint8)
+    for row in range(3):
+        target, current = weight[row].double(), weight[row].double().clone()
+        for position, column in enumerate(order):
+            code = int((levels[row].double() - current[column]).abs().argmin())
+            expected[row, column] = code
+            current[column] = levels[row, code]
+            fixed, free = order[: position + 1], order[position + 1 :]
+            if free:
+                error = current[fixed] - target[fixed]
+                current[free] = target[free] - torch.linalg.solve(h[free][:, free], h[free][:, fixed] @ error)
+    assert torch.equal(compensated(weight, levels, hessian), expected)
+
+
+def test_corrected_weights_are_the_least_squares_solution() -> None:
+    weight, x = layer(rows=3000)
+    y = x + torch.randn_like(x)
+    found = corrected(weight, *moments(x, y).second(centered=False)).float()
+    best = torch.linalg.lstsq(y, x @ weight.T).solution.T
+    before, after, least = ((y @ each.T - x @ weight.T).square().sum() for each in (weight, found, best))
+    assert least <= after < 1.05 * least < 0.8 * before
+
+
+def test_inputs_as_they_were_leave_the_weights_alone() -> None:
+    weight, x = layer()
+    torch.testing.assert_close(corrected(weight, *moments(x, x).second(centered=True)).float(), weight)
+
+
+def test_centered_moments_are_covariances() -> None:
+    _, x = layer()
+    hessian, _ = moments(x, x).second(centered=True)
+    torch.testing.assert_close(hessian.float() / (len(x) - 1), x.T.cov(), rtol=1e-3, atol=1e-3)
+
+
+def batches() -> Iterator[Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    for _ in range(4):
+        yield torch.rand(2, 3, 24, 24, generator=generator)
+
+
+def difference(model: SRModel, quantized: SRModel) -> float:
+    x = torch.rand(4, 3, 24, 24, generator=torch.Generator().manual_seed(8))
+    with torch.inference_mode():
+        return float((quantized(x) - model(x)).square().mean())
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_sequential_calibration_comes_closer_on_images_it_has_not_seen(small_model: SRModel, bits: int) -> None:
+    plain, compensating = (
+        quantize(small_model, batches(), Recipe(w_bits=bits, a_bits=bits, compensation=each)) for each in (False, True)
+    )
+    assert difference(small_model, compensating) < difference(small_model, plain)
+
+
+def test_distillation_comes_closer_and_keeps_weights_on_their_levels(small_model: SRModel) -> None:
+    results = [
+        quantize(small_model, batches(), Recipe(w_bits=3, a_bits=3, distillation_steps=steps, distillation_rate=0.05))
+        for steps in (0, 60, 60)
+    ]
+    plain, distilled, again = results
+    assert difference(small_model, distilled) < difference(small_model, plain)
+    layer = distilled.net.get_submodule(small_model.body[0])
+    assert torch.equal(layer.weight, layer.quantized_weight.dequantize())  # type: ignore[union-attr, operator]
+    assert all(
+        torch.equal(a, b) for a, b in zip(distilled.state_dict().values(), again.state_dict().values(), strict=True)
+    )
+
+
+def test_groups_and_strides_are_unfolded_as_the_convolution_does() -> None:
+    from torch import nn
+
+    from calibration.sequential import rows_of
+
+    conv = nn.Conv2d(4, 6, 3, stride=2, padding=1, dilation=2, groups=2, bias=False)
+    x = torch.rand(2, 4, 9, 8)
+    outputs = [rows @ weight.flatten(1).T for rows, weight in zip(rows_of(conv, x), conv.weight.chunk(2), strict=True)]
+    expected = conv(x).permute(0, 2, 3, 1).reshape(-1, 6)
+    torch.testing.assert_close(torch.cat(outputs, dim=1), expected)

@@ -1,0 +1,60 @@
+import json
+from collections.abc import Callable
+
+import pytest
+
+ARGUMENTS = (
+    "compare",
+    "model.pth",
+    "--data",
+    "benchmark",
+    "--set",
+    "Set5,Set14",
+    "--patches",
+    "2",
+    "--calib",
+    "photos",
+)
+
+
+def test_a_row_per_recipe_and_bits_with_the_best_marked(dfsq: Callable) -> None:
+    run = dfsq(*ARGUMENTS, "--recipes", "fast,paper", "--bits", "4,2")
+    assert run.code == 0
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in run.out.splitlines() if line.startswith("│")]
+    assert [row[:2] for row in cells] == [
+        ["model.pth", "FP32"],
+        ["fast W4A4", "W4A4"],
+        ["paper W4A4", "W4A4"],
+        ["fast W2A2", "W2A2"],
+        ["paper W2A2", "W2A2"],
+    ]
+    for rivals in (cells[1:3], cells[3:5]):
+        for column in (2, 3):
+            drops = {row[0]: float(row[column].removesuffix(" *")) for row in rivals}
+            marked = [row[0] for row in rivals if row[column].endswith("*")]
+            assert marked == [min(drops, key=lambda name: drops[name])]
+
+
+def test_json_is_reproducible_but_for_the_time(dfsq: Callable) -> None:
+    documents = [json.loads(dfsq(*ARGUMENTS, "--recipes", "fast", "--json").out) for _ in range(2)]
+    for document in documents:
+        assert document.pop("seconds").keys() == {"fast W4A4"}
+    assert documents[0] == documents[1]
+    assert documents[0]["recipes"][0]["patches"] == 2
+    assert documents[0]["models"][1]["bytes"] > 0
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("--bits", "four"), "give whole numbers"),
+        (("--bits", "9"), "choose 2 to 8 bits"),
+        (("--recipes", "best"), "known: accurate, fast, paper"),
+        (("--recipes", "best.yaml"), "cannot read the recipe"),
+    ],
+)
+def test_refusals(dfsq: Callable, arguments: tuple[str, ...], message: str) -> None:
+    run = dfsq(*ARGUMENTS, *arguments, "-q")
+    assert run.code == 2
+    assert message in run.err
+    assert run.err.count("\n") == 1
