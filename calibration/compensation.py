@@ -57,26 +57,47 @@ def corrected(weight: Tensor, hessian: Tensor, cross: Tensor) -> Tensor:
     return solution.T
 
 
-def compensated(weight: Tensor, levels: Tensor, hessian: Tensor) -> Tensor:
-    """Round ``weight`` ``(O, K)`` to ``levels`` ``(O, k)``, ascending, so that Σ ‖(w − ŵ) x̂‖² stays small.
+def triangle(hessian: Tensor) -> tuple[Tensor, Tensor]:
+    """The order in which to round, and shares ``(n, n)`` in that order, unit upper triangular.
 
-    Columns are rounded in descending order of the Hessian's diagonal. Returns codes, uint8 ``(O, K)``.
+    Rounding v in that order and passing every error on, v[j] −= shares[i, j] · error[i], keeps eᵀHe small: it is then a
+    sum of squares over the errors of single roundings. The most sensitive entries come first.
     """
-    order = hessian.diagonal().argsort(descending=True)
+    order = hessian.diagonal().argsort(descending=True, stable=True)
     permuted = (hessian + _damping(hessian))[order][:, order]
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(permuted))
     factor = torch.linalg.cholesky(inverse, upper=True)
-    remaining = weight.double()[:, order]
-    levels = levels.double()
+    return order, factor / factor.diagonal()[:, None]
+
+
+def compensated(weight: Tensor, levels: Tensor, hessian: Tensor, sensitivity: Tensor | None = None) -> Tensor:
+    """Round ``weight`` ``(O, K)`` to ``levels`` ``(O, k)``, ascending, so that the error of W x̂ stays harmless.
+
+    ``hessian``: Σ x̂x̂ᵀ, ``(K, K)``. ``sensitivity``: how much errors of the outputs matter, ``(O, O)``; None: equally.
+    The error tr(S E H Eᵀ) is a quadratic form in all entries of E, whose triangle is the Kronecker product of those of
+    S and H: an entry's error is passed on to all outputs and inputs behind it. Entries on an anti-diagonal do not
+    depend on each other and are rounded together. Returns codes, uint8 ``(O, K)``.
+    """
+    column_order, to_columns = triangle(hessian)
+    if sensitivity is None:
+        sensitivity = torch.eye(len(weight), dtype=hessian.dtype)
+    row_order, to_rows = triangle(sensitivity)
+    remaining = weight.double()[row_order][:, column_order]
+    levels = levels.double()[row_order]
     edges = (levels[:, 1:] + levels[:, :-1]) / 2
     codes = torch.empty_like(remaining, dtype=torch.uint8)
-    for column in range(len(order)):
-        value = remaining[:, column]
-        code = (value[:, None] >= edges).sum(1)
-        error = (value - levels.gather(1, code[:, None])[:, 0]) / factor[column, column]
-        remaining[:, column + 1 :] -= error[:, None] * factor[column, column + 1 :]
-        codes[:, column] = code.to(torch.uint8)
-    return codes[:, order.argsort()]
+    height, width = remaining.shape
+    for diagonal in range(height + width - 1):
+        rows = torch.arange(max(0, diagonal - width + 1), min(height, diagonal + 1))
+        columns = diagonal - rows
+        values = remaining[rows, columns]
+        code = (values[:, None] >= edges[rows]).sum(1)
+        errors = values - levels[rows, code]
+        remaining -= (to_rows[rows] * errors[:, None]).T @ to_columns[columns]
+        codes[rows, columns] = code.to(torch.uint8)
+    result = torch.empty_like(codes)
+    result[row_order[:, None], column_order] = codes
+    return result
 
 
 def _damping(hessian: Tensor) -> Tensor:

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from calibration.compensation import triangle
 from calibration.observer import HistogramObserver
 from calibration.recipe import Recipe
 from calibration.selection import select
+from calibration.sensitivity import Sensitivity
 from calibration.weights import quantize_weight
-from dfsq.nn import SubsetQuantizer, channel_axis
+from dfsq.nn import ErrorFeedback, SubsetQuantizer, channel_axis
 from dfsq.quantizers.weights import QuantizedWeight
+
+Layer = nn.Conv2d | nn.Linear
 
 
 @dataclass(frozen=True)
@@ -27,13 +31,18 @@ def make_observer(layer: nn.Module, recipe: Recipe) -> HistogramObserver:
     return HistogramObserver(recipe.universal_set, channel_axis(layer))
 
 
-def make_input_quantizer(layer: nn.Module, observer: HistogramObserver, bits: int, recipe: Recipe) -> SubsetQuantizer:
-    """The quantizer for the input that ``observer`` has seen."""
+def make_input_quantizer(
+    layer: nn.Module, observer: HistogramObserver, bits: int, sensitivity: Sensitivity | None, recipe: Recipe
+) -> SubsetQuantizer:
+    """The quantizer for the input that ``observer`` has seen; ``sensitivity`` is what error feedback goes by."""
     universal = recipe.universal_set
     points = select(recipe.selector, observer.histogram(), universal, bits, restarts=recipe.restarts, seed=recipe.seed)
     # Rounded to what the artifact stores.
     limit = None if recipe.headroom is None else (recipe.headroom * observer.spread()).bfloat16().float()
-    return SubsetQuantizer(points, observer.signed, bits, universal, channel_axis(layer), limit)
+    feedback = None
+    if recipe.feedback and sensitivity is not None:
+        feedback = ErrorFeedback(*triangle(sensitivity.inputs))
+    return SubsetQuantizer(points, observer.signed, bits, universal, channel_axis(layer), limit, feedback)
 
 
 def make_weight(weight: Tensor, bits: LayerBits, recipe: Recipe) -> QuantizedWeight:

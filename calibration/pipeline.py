@@ -16,10 +16,11 @@ from calibration.images import PatchStream
 from calibration.layers import LayerBits, make_input_quantizer, make_observer, make_weight
 from calibration.observer import HistogramObserver
 from calibration.recipe import Recipe
+from calibration.sensitivity import Sensitivity, measure
 from dfsq.errors import UsageError
 from dfsq.model import Quantization, SRModel
 from dfsq.networks.scope import QUANTIZABLE
-from dfsq.nn import replace
+from dfsq.nn import counterpart
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, steps done and steps in all."""
@@ -45,16 +46,20 @@ def quantize(
     plan = plan_layers(model, recipe)
     quantized = copy.deepcopy(model)
     # Patches are small; what must not pile up are activations.
-    batches = list(images) if recipe.compensation or recipe.distillation_steps else []
+    once = not (recipe.compensation or recipe.feedback or recipe.distillation_steps)
+    batches = images if once else [batch.to(_device(model)) for batch in images]
+    sensitivities = {}
+    if recipe.compensation or recipe.feedback:
+        sensitivities = measure(model, list(plan), batches, recipe.seed, progress)
     if recipe.compensation:
-        sequential.quantize_layers(model, quantized, plan, batches, recipe, progress)
+        sequential.quantize_layers(quantized, plan, torch.cat(list(batches)), sensitivities, recipe, progress)
     else:
-        _quantize_in_parallel(model, quantized, plan, batches or images, recipe, progress)
+        _quantize_in_parallel(model, quantized, plan, batches, sensitivities, recipe, progress)
     if recipe.distillation_steps:
         distill(
             model,
             quantized,
-            torch.cat(batches),
+            torch.cat(list(batches)),
             recipe.distillation_steps,
             recipe.distillation_rate,
             recipe.seed,
@@ -69,6 +74,7 @@ def _quantize_in_parallel(
     quantized: SRModel,
     plan: Mapping[str, LayerBits],
     images: PatchStream | Iterable[Tensor],
+    sensitivities: Mapping[str, Sensitivity],
     recipe: Recipe,
     progress: Progress,
 ) -> None:
@@ -76,7 +82,13 @@ def _quantize_in_parallel(
     observers = observe(model, [name for name, bits in plan.items() if bits.a_bits], images, recipe, progress)
     for done, (name, bits) in enumerate(plan.items()):
         progress("Selecting points", done, len(plan))
-        _quantize_layer(quantized.net, name, bits, observers.get(name), recipe)
+        layer = quantized.net.get_submodule(name)
+        assert isinstance(layer, QUANTIZABLE)
+        quantizer = None
+        if bits.a_bits is not None:
+            quantizer = make_input_quantizer(layer, observers[name], bits.a_bits, sensitivities.get(name), recipe)
+            quantizer.to(layer.weight.device)
+        quantized.net.set_submodule(name, counterpart(layer, make_weight(layer.weight, bits, recipe), quantizer))
     progress("Selecting points", len(plan), len(plan))
 
 
@@ -126,7 +138,7 @@ def observe(
     total = images.patches if isinstance(images, PatchStream) else 0
     done = 0
     try:
-        device = next(model.parameters()).device
+        device = _device(model)
         for batch in images:
             progress("Calibrating", done, total)
             model(batch.to(device))
@@ -144,15 +156,8 @@ def _watch(observer: HistogramObserver, _layer: nn.Module, inputs: tuple[Tensor,
     observer.observe(inputs[0])
 
 
-def _quantize_layer(
-    net: nn.Module, name: str, bits: LayerBits, observer: HistogramObserver | None, recipe: Recipe
-) -> None:
-    layer = net.get_submodule(name)
-    assert isinstance(layer, QUANTIZABLE)
-    quantizer = None
-    if observer is not None and bits.a_bits is not None:
-        quantizer = make_input_quantizer(layer, observer, bits.a_bits, recipe).to(layer.weight.device)
-    replace(net, name, make_weight(layer.weight, bits, recipe), quantizer)
+def _device(model: SRModel) -> torch.device:
+    return next(model.parameters()).device
 
 
 def _describe(images: PatchStream | Iterable[Tensor]) -> dict[str, object]:

@@ -30,6 +30,8 @@ class Recipe:
     """Weight quantizer: ``minmax`` (paper), ``mse`` or ``subset``."""
     compensation: bool = False
     """Quantize layers in execution order, each compensating for its own rounding and for the layers before it."""
+    feedback: bool = False
+    """Round the channels of a pixel one after the other, so that errors cancel in the network's output."""
     distillation_steps: int = 0
     """Steps of training codes and biases towards the full-precision network's output on the calibration patches."""
     distillation_rate: float = 0.01

@@ -1,157 +1,204 @@
-"""Sequential calibration: layers are quantized in execution order, each on what the quantized network gives it."""
+"""Sequential calibration: layers are quantized in execution order, each on what the quantized network gives it.
+
+Both networks run side by side in one pass: the batch holds every image twice, once as in full precision and once as
+quantized so far. A layer is quantized the moment its inputs arrive.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from calibration.compensation import Moments, compensated, corrected
-from calibration.layers import LayerBits, make_input_quantizer, make_observer, make_weight
+from calibration.layers import Layer, LayerBits, make_input_quantizer, make_observer, make_weight
 from calibration.recipe import Recipe
+from calibration.sensitivity import Sensitivity
 from dfsq.model import SRModel
-from dfsq.nn import SubsetQuantizer, replace
+from dfsq.nn import QuantizedLayer, counterpart
 from dfsq.quantizers.weights import QuantizedWeight
 
 Progress = Callable[[str, int, int], None]
-_EVERY = 4
-"""Every how many positions of a map count for the moments: neighbours tell little new."""
+_EVERY = 2
+"""Every how many rows and columns of a map count for the moments: neighbours tell little new."""
+
+
+@torch.inference_mode()
+def quantize_layers(
+    model: SRModel,
+    plan: Mapping[str, LayerBits],
+    images: Tensor,
+    sensitivities: Mapping[str, Sensitivity],
+    recipe: Recipe,
+    progress: Progress,
+) -> None:
+    """Quantize the layers in ``plan`` of ``model``, in place, on LR ``images`` ``(N, 3, H, W)`` in 0–1.
+
+    Every layer gets points for what the layers before it now give, then weights and a bias that bring its output
+    closest to what it was in full precision. Layers that no image reaches are rounded to the nearest.
+    """
+    calls = _count_calls(model, list(plan), images[:1])
+    run = _Run(model, torch.cat([images, images]))
+    done = 0
+
+    def quantize(name: str, layer: Layer, xs: Sequence[Tensor], ys: Sequence[Tensor]) -> QuantizedLayer:
+        nonlocal done
+        progress("Compensating", done, len(plan))
+        done += 1
+        return quantize_layer(layer, xs, ys, plan[name], sensitivities.get(name), recipe)
+
+    twins = {}
+    for name, bits in plan.items():
+        layer: Layer = model.net.get_submodule(name)
+        if calls[name]:
+            twins[name] = _Twin(name, layer, calls[name], quantize, run)
+            model.net.set_submodule(name, twins[name])
+        else:
+            model.net.set_submodule(name, counterpart(layer, make_weight(layer.weight, bits, recipe), None))
+    model(run.both)
+    for name, twin in twins.items():
+        assert twin.quantized is not None
+        model.net.set_submodule(name, twin.quantized)
+    progress("Compensating", len(plan), len(plan))
+
+
+def quantize_layer(
+    layer: Layer,
+    xs: Sequence[Tensor],
+    ys: Sequence[Tensor],
+    bits: LayerBits,
+    sensitivity: Sensitivity | None,
+    recipe: Recipe,
+) -> QuantizedLayer:
+    """Quantize ``layer``, whose inputs are ``xs`` in full precision and ``ys`` in the quantized network."""
+    quantizer = None
+    if bits.a_bits is not None:
+        observer = make_observer(layer, recipe)
+        for y in ys:
+            observer.observe(y)
+        quantizer = make_input_quantizer(layer, observer, bits.a_bits, sensitivity, recipe).to(layer.weight.device)
+        ys = [quantizer(y) for y in ys]
+    moments = [Moments(layer.weight[0].numel()) for _ in range(getattr(layer, "groups", 1))]
+    for x, y in zip(xs, ys, strict=True):
+        for one, other in zip(torch.split(x, 1), torch.split(y, 1), strict=True):
+            for each, rows, quantized_rows in zip(moments, rows_of(layer, one), rows_of(layer, other), strict=True):
+                each.add(rows, quantized_rows)
+    weight = _compensate(layer, moments, bits, sensitivity, recipe)
+    result = counterpart(layer, weight, quantizer)
+    if layer.bias is not None:
+        # What rounding does to the mean of an output, its bias makes up for.
+        rounded = weight.dequantize().double().flatten(1).chunk(len(moments))
+        before = layer.weight.detach().double().flatten(1).chunk(len(moments))
+        shift = [
+            one @ each.means[0] - other @ each.means[1]
+            for one, other, each in zip(before, rounded, moments, strict=True)
+        ]
+        result.bias = nn.Parameter(layer.bias + torch.cat(shift).float(), requires_grad=False)
+    return result
+
+
+def rows_of(layer: Layer, x: Tensor) -> list[Tensor]:
+    """What every weight of ``layer`` is multiplied with, at one position in four: ``(positions, K)`` per group."""
+    if isinstance(layer, nn.Linear):
+        return [x.reshape(-1, x.shape[-1])[:: _EVERY**2]]
+    assert not isinstance(layer.padding, str)
+    stride = (_EVERY * layer.stride[0], _EVERY * layer.stride[1])
+    columns = F.unfold(x, layer.kernel_size, layer.dilation, layer.padding, stride)  # (1, C·kh·kw, positions)
+    return [each[0].T for each in columns.chunk(layer.groups, dim=1)]
+
+
+def _compensate(
+    layer: Layer, moments: Sequence[Moments], bits: LayerBits, sensitivity: Sensitivity | None, recipe: Recipe
+) -> QuantizedWeight:
+    original = layer.weight.detach().double()
+    seconds = [each.second(centered=layer.bias is not None) for each in moments]
+    rows = original.flatten(1).chunk(len(moments))
+    aims = [corrected(row, *second) for row, second in zip(rows, seconds, strict=True)]
+    weight = make_weight(torch.cat(aims).reshape(original.shape).float(), bits, recipe)
+    levels = weight.levels().chunk(len(moments))
+    outputs = _blocks(sensitivity, len(moments))
+    codes = [
+        compensated(aim, level, hessian, output)
+        for aim, level, (hessian, _), output in zip(aims, levels, seconds, outputs, strict=True)
+    ]
+    return dataclasses.replace(weight, codes=torch.cat(codes).reshape(original.shape))
+
+
+def _blocks(sensitivity: Sensitivity | None, groups: int) -> Sequence[Tensor | None]:
+    """The sensitivity of each group's outputs."""
+    if sensitivity is None:
+        return [None] * groups
+    return [row.chunk(groups, 1)[index] for index, row in enumerate(sensitivity.outputs.chunk(groups))]
 
 
 class _Reached(Exception):  # noqa: N818 - not an error
-    """The layer that was asked for has been given all its inputs."""
+    """The layer that listens has been given all its inputs."""
 
 
-def execution_order(model: SRModel, image: Tensor) -> Mapping[str, int]:
-    """Names of the convolutions and linear layers in the order of their first call, with their number of calls."""
-    calls: dict[str, int] = {}
-    handles = [
-        layer.register_forward_pre_hook(
-            lambda _layer, _inputs, name=name: calls.__setitem__(name, calls.get(name, 0) + 1)
-        )
-        for name, layer in model.net.named_modules()
-        if isinstance(layer, nn.Conv2d | nn.Linear)
-    ]
+class _Run:
+    """A pass over both networks, and who listens to it instead of being quantized by it."""
+
+    def __init__(self, model: SRModel, both: Tensor) -> None:
+        self.model = model
+        self.both = both
+        self.listener: _Twin | None = None
+
+
+class _Twin(nn.Module):
+    """Both versions of a layer: the first half of a batch goes through the one, the second through the other."""
+
+    def __init__(self, name: str, layer: Layer, calls: int, quantize: Callable[..., QuantizedLayer], run: _Run) -> None:
+        super().__init__()
+        self.name = name
+        self.layer = layer
+        self.quantized: QuantizedLayer | None = None
+        self._calls = calls
+        self._quantize = quantize
+        self._run = [run]  # in a list, as the run holds the network that holds this module
+        self._heard: list[Tensor] = []
+
+    def forward(self, both: Tensor) -> Tensor:
+        run = self._run[0]
+        if run.listener is self:
+            self._heard.append(both)
+            if len(self._heard) == self._calls:
+                raise _Reached
+        elif run.listener is None and self.quantized is None:
+            heard = [both] if self._calls == 1 else self._listen(run)
+            xs, ys = zip(*(each.chunk(2) for each in heard), strict=True)
+            self.quantized = self._quantize(self.name, self.layer, xs, ys)
+        x, y = both.chunk(2)
+        return torch.cat([self.layer(x), (self.quantized or self.layer)(y)])
+
+    def _listen(self, run: _Run) -> list[Tensor]:
+        """The inputs of all calls of a layer that is used more than once: those to come as they are without it."""
+        run.listener = self
+        try:
+            run.model(run.both)
+        except _Reached:
+            pass
+        finally:
+            run.listener = None
+        return self._heard
+
+
+def _count_calls(model: SRModel, names: Sequence[str], image: Tensor) -> Mapping[str, int]:
+    """How often a forward pass calls each layer."""
+    calls = dict.fromkeys(names, 0)
+
+    def count(name: str) -> Callable[..., None]:
+        def called(_layer: nn.Module, _inputs: tuple[Tensor, ...]) -> None:
+            calls[name] += 1
+
+        return called
+
+    handles = [model.net.get_submodule(name).register_forward_pre_hook(count(name)) for name in names]
     try:
         model(image)
     finally:
         for handle in handles:
             handle.remove()
     return calls
-
-
-def inputs_of(model: SRModel, name: str, calls: int, batches: Sequence[Tensor]) -> Iterator[Tensor]:
-    """Inputs of the layer called ``name``, one call of one batch at a time; nothing behind the layer is computed."""
-    layer = model.net.get_submodule(name)
-    for batch in batches:
-        seen: list[Tensor] = []
-
-        def record(_layer: nn.Module, inputs: tuple[Tensor, ...], seen: list[Tensor] = seen) -> None:
-            seen.append(inputs[0])
-            if len(seen) == calls:
-                raise _Reached
-
-        handle = layer.register_forward_pre_hook(record)
-        try:
-            model(batch)
-        except _Reached:
-            pass
-        finally:
-            handle.remove()
-        yield from seen
-
-
-def rows_of(layer: nn.Conv2d | nn.Linear, x: Tensor) -> list[Tensor]:
-    """What every weight of ``layer`` is multiplied with: one matrix ``(positions, K)`` per group."""
-    if isinstance(layer, nn.Linear):
-        return [x.reshape(-1, x.shape[-1])]
-    assert not isinstance(layer.padding, str)
-    columns = F.unfold(x, layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # (N, C·kh·kw, L)
-    return [each.transpose(1, 2).flatten(0, 1) for each in columns.chunk(layer.groups, dim=1)]
-
-
-@torch.inference_mode()
-def quantize_layers(
-    model: SRModel,
-    quantized: SRModel,
-    plan: Mapping[str, LayerBits],
-    batches: Sequence[Tensor],
-    recipe: Recipe,
-    progress: Progress,
-) -> None:
-    """Quantize the layers in ``plan`` one after the other in ``quantized``, a copy of ``model``.
-
-    Every layer gets points for what the layers before it now give, then weights and a bias that bring its output
-    closest to that of ``model`` on the full-precision input.
-    """
-    calls = execution_order(quantized, batches[0][:1])
-    names = [*(name for name in calls if name in plan), *(name for name in plan if name not in calls)]
-    for done, name in enumerate(names):
-        progress("Compensating", done, len(names))
-        layer = quantized.net.get_submodule(name)
-        assert isinstance(layer, nn.Conv2d | nn.Linear)
-        bits = plan[name]
-        quantizer = None
-        if bits.a_bits is not None:
-            observer = make_observer(layer, recipe)
-            for x in inputs_of(quantized, name, calls[name], batches):
-                observer.observe(x)
-            quantizer = make_input_quantizer(layer, observer, bits.a_bits, recipe).to(layer.weight.device)
-        if name in calls:
-            collected = _collect(model, quantized, name, calls[name], batches, quantizer)
-            weight = _compensate(layer, collected, bits, recipe)
-        else:
-            weight = make_weight(layer.weight, bits, recipe)
-        replace(quantized.net, name, weight, quantizer)
-    progress("Compensating", len(names), len(names))
-
-
-def _collect(
-    model: SRModel,
-    quantized: SRModel,
-    name: str,
-    calls: int,
-    batches: Sequence[Tensor],
-    quantizer: SubsetQuantizer | None,
-) -> list[Moments]:
-    """Moments of a layer's inputs, one per group."""
-    layer = model.net.get_submodule(name)
-    assert isinstance(layer, nn.Conv2d | nn.Linear)
-    groups = [Moments(layer.weight[0].numel()) for _ in range(getattr(layer, "groups", 1))]
-    pairs = zip(inputs_of(model, name, calls, batches), inputs_of(quantized, name, calls, batches), strict=True)
-    for x, y in pairs:
-        y = y if quantizer is None else quantizer(y)
-        for one, other in zip(torch.split(x, 1), torch.split(y, 1), strict=True):
-            for each, rows, quantized_rows in zip(groups, rows_of(layer, one), rows_of(layer, other), strict=True):
-                each.add(rows[::_EVERY], quantized_rows[::_EVERY])
-    return groups
-
-
-def _compensate(
-    layer: nn.Conv2d | nn.Linear, collected: list[Moments], bits: LayerBits, recipe: Recipe
-) -> QuantizedWeight:
-    """Quantized weights for ``layer``, whose bias takes up what is left of the means."""
-    original = layer.weight.detach().double()
-    rows = original.flatten(1).chunk(len(collected))
-    moments = [each.second(centered=layer.bias is not None) for each in collected]
-    aims = torch.cat([corrected(row, *second) for row, second in zip(rows, moments, strict=True)])
-    weight = make_weight(aims.reshape(original.shape).float(), bits, recipe)
-    levels = weight.levels().chunk(len(collected))
-    codes = torch.cat(
-        [
-            compensated(aim, level, hessian)
-            for aim, level, (hessian, _) in zip(aims.chunk(len(collected)), levels, moments, strict=True)
-        ]
-    )
-    weight = dataclasses.replace(weight, codes=codes.reshape(original.shape))
-    if layer.bias is not None:
-        rounded = weight.dequantize().double().flatten(1).chunk(len(collected))
-        shift = [
-            before @ each.means[0] - after @ each.means[1]
-            for before, after, each in zip(rows, rounded, collected, strict=True)
-        ]
-        layer.bias = nn.Parameter(layer.bias + torch.cat(shift).float(), requires_grad=False)
-    return weight

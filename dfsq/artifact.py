@@ -1,8 +1,9 @@
 """The dfsq artifact: one safetensors file that holds a quantized network and how it came about.
 
 Tensors: for every quantized layer ``NAME.weight.codes`` and what decodes them (``scale`` and ``zero_point``, or
-``scale`` and ``points``); where its input is quantized ``NAME.input.points`` and, unless it never saturates,
-``NAME.input.limit``; every other parameter under its own name, as float16 where that loses nothing.
+``scale`` and ``points``); where its input is quantized ``NAME.input.points``, unless it never saturates
+``NAME.input.limit``, and with error feedback ``NAME.input.order`` and ``NAME.input.shares``; every
+other parameter under its own name, as float16 where that loses nothing.
 ``__metadata__["dfsq"]`` is one JSON object, described by :func:`_header`.
 """
 
@@ -26,7 +27,7 @@ from dfsq.errors import ArtifactError, DfsqError, UsageError
 from dfsq.files import write_atomically
 from dfsq.model import NetworkInfo, Quantization, SRModel
 from dfsq.quantizers.universal import UniversalSet
-from dfsq.quantizers.weights import KINDS, pack_points, unpack_points
+from dfsq.quantizers.weights import KINDS
 from dfsq.version import __version__
 
 VERSION = 1
@@ -109,10 +110,8 @@ def _tensors(model: SRModel) -> dict[str, Tensor]:
         for suffix, tensor in layer.quantized_weight.to_tensors().items():
             stored[f"{name}.weight.{suffix}"] = tensor
         if layer.input_quantizer is not None:
-            points = layer.input_quantizer.points.cpu()
-            stored[f"{name}.input.points"] = pack_points(points, layer.input_quantizer.universal)
-            if layer.input_quantizer.limit is not None:
-                stored[f"{name}.input.limit"] = layer.input_quantizer.limit.bfloat16()
+            for suffix, tensor in layer.input_quantizer.to_tensors().items():
+                stored[f"{name}.input.{suffix}"] = tensor
     stored.update({name: _smallest(tensor) for name, tensor in state.items()})
     return {name: tensor.detach().cpu().contiguous() for name, tensor in stored.items()}
 
@@ -159,13 +158,10 @@ def _rebuild(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> SRModel:
     state = dict(tensors)
     for name, layer in header["layers"].items():
         shape = tuple(layer["shape"])
-        prefix = f"{name}.weight."
-        parts = {key.removeprefix(prefix): state.pop(key) for key in tensors if key.startswith(prefix)}
+        parts = _pop(state, f"{name}.weight.")
         weights[name] = KINDS[layer["weights"]].from_tensors(parts, shape, layer["w_bits"], universal)
         state[f"{name}.weight"] = weights[name].dequantize()
-        if layer["a_bits"] is not None:
-            limit = state.pop(f"{name}.input.limit", None)
-            inputs[name] = (state.pop(f"{name}.input.points"), None if limit is None else limit.float())
+        inputs[name] = _pop(state, f"{name}.input.")
     info = NetworkInfo(
         architecture=header["architecture"],
         hyperparameters=header["hyperparameters"],
@@ -177,15 +173,23 @@ def _rebuild(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> SRModel:
     model = networks.build(info, {key: _as_computed(tensor) for key, tensor in state.items()})
     for name, layer in header["layers"].items():
         quantizer = None
-        if name in inputs:
-            packed, limit = inputs[name]
-            shape = (layer["in_channels"], 2 ** layer["a_bits"])
-            points = unpack_points(packed, shape, universal)
-            axis = nn.channel_axis(model.net.get_submodule(name))
-            quantizer = nn.SubsetQuantizer(points, layer["signed"], layer["a_bits"], universal, axis, limit)
-        nn.replace(model.net, name, weights[name], quantizer)
+        if layer["a_bits"] is not None:
+            quantizer = nn.SubsetQuantizer.from_tensors(
+                inputs[name],
+                layer["in_channels"],
+                signed=layer["signed"],
+                bits=layer["a_bits"],
+                universal=universal,
+                channel_axis=nn.channel_axis(model.net.get_submodule(name)),
+            )
+        model.net.set_submodule(name, nn.counterpart(model.net.get_submodule(name), weights[name], quantizer))
     model.quantization = Quantization(header["recipe"], header["calibration"])
     return model
+
+
+def _pop(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Take the tensors whose names begin with ``prefix``, and return them without it."""
+    return {key.removeprefix(prefix): tensors.pop(key) for key in list(tensors) if key.startswith(prefix)}
 
 
 def _as_computed(tensor: Tensor) -> Tensor:

@@ -33,9 +33,16 @@ def edit_header(path: Path, **changes: object) -> None:
 @pytest.mark.parametrize("weights", ["minmax", "mse", "subset"])
 @pytest.mark.parametrize("bits", range(2, 9))
 def test_reloaded_outputs_are_equal_to_the_bit(small_model: SRModel, tmp_path: Path, weights: str, bits: int) -> None:
-    model = quantized(small_model, weights=weights, w_bits=bits, a_bits=bits)
-    dfsq.save(model, tmp_path / "a.safetensors")
-    reloaded = dfsq.load(tmp_path / "a.safetensors")
+    check_reload(quantized(small_model, weights=weights, w_bits=bits, a_bits=bits), tmp_path)
+
+
+def test_reloaded_outputs_are_equal_with_error_feedback_and_compensation(small_model: SRModel, tmp_path: Path) -> None:
+    check_reload(quantized(small_model, feedback=True, compensation=True), tmp_path)
+
+
+def check_reload(model: SRModel, folder: Path) -> None:
+    dfsq.save(model, folder / "a.safetensors")
+    reloaded = dfsq.load(folder / "a.safetensors")
     with torch.inference_mode():
         for x in (X, 4 * X):  # the second saturates
             assert torch.equal(reloaded(x), model(x))

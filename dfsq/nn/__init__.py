@@ -7,41 +7,39 @@ from collections.abc import Iterator
 from torch import nn
 
 from dfsq.nn.conv2d import QuantizedConv2d
+from dfsq.nn.error_feedback import ErrorFeedback
 from dfsq.nn.linear import QuantizedLinear
 from dfsq.nn.subset_quantizer import SubsetQuantizer
 from dfsq.quantizers.weights import QuantizedWeight
 
 __all__ = [
+    "ErrorFeedback",
     "QuantizedConv2d",
     "QuantizedLayer",
     "QuantizedLinear",
     "SubsetQuantizer",
     "channel_axis",
+    "counterpart",
     "quantized_layers",
-    "replace",
 ]
 
 QuantizedLayer = QuantizedConv2d | QuantizedLinear
 
 
-def replace(net: nn.Module, name: str, weight: QuantizedWeight, input_quantizer: SubsetQuantizer | None) -> None:
-    """Put the quantized counterpart of layer ``name`` in its place in ``net``.
+def counterpart(layer: nn.Module, weight: QuantizedWeight, input_quantizer: SubsetQuantizer | None) -> QuantizedLayer:
+    """The quantized counterpart of ``layer``; ``input_quantizer`` None leaves its activations in full precision.
 
-    ``input_quantizer`` None leaves the activations of the layer in full precision. Raises TypeError for a layer type
-    without a quantized counterpart.
+    Raises TypeError for a layer type that has none.
     """
-    layer = net.get_submodule(name)
-    quantized = _counterpart(layer)(layer, weight, input_quantizer)  # type: ignore[arg-type]
-    parent, _, attribute = name.rpartition(".")
-    setattr(net.get_submodule(parent), attribute, quantized)
+    return _kind(layer)(layer, weight, input_quantizer)  # type: ignore[arg-type]
 
 
 def channel_axis(layer: nn.Module) -> int:
     """Axis of a quantizable layer's input that holds its channels. Raises TypeError for other layers."""
-    return _counterpart(layer).channel_axis
+    return _kind(layer).channel_axis
 
 
-def _counterpart(layer: nn.Module) -> type[QuantizedConv2d] | type[QuantizedLinear]:
+def _kind(layer: nn.Module) -> type[QuantizedConv2d] | type[QuantizedLinear]:
     if isinstance(layer, nn.Conv2d):
         return QuantizedConv2d
     if isinstance(layer, nn.Linear):

@@ -2,10 +2,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from calibration import Recipe, quantize
-from calibration.compensation import DAMPING, Moments, compensated, corrected
+from calibration.compensation import DAMPING, Moments, compensated, corrected, triangle
+from calibration.sequential import rows_of
 from calibration.weights import quantize_weight
 from dfsq.model import SRModel
 from dfsq.quantizers.universal import UniversalSet
@@ -56,6 +57,37 @@ def test_codes_equal_a_dense_reference() -> None:
                 error = current[fixed] - target[fixed]
                 current[free] = target[free] - torch.linalg.solve(h[free][:, free], h[free][:, fixed] @ error)
     assert torch.equal(compensated(weight, levels, hessian), expected)
+
+
+def test_sensitive_outputs_are_compensated_for_by_the_others() -> None:
+    weight, x = layer(outputs=8, inputs=64)
+    mixing = torch.randn(4, 8)  # what follows mixes eight outputs into four values
+    rounded = quantize_weight(weight, "subset", 4, UniversalSet())
+    hessian, _ = moments(x, x).second(centered=False)
+    errors = []
+    for sensitivity in (None, (mixing.T @ mixing).double()):
+        codes = compensated(weight, rounded.levels(), hessian, sensitivity)
+        errors.append((x @ (rounded.levels().gather(1, codes.long()) - weight).T @ mixing.T).square().sum())
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_output_and_input_shares_equal_a_dense_reference() -> None:
+    # One GPTQ run over all entries of the matrix as one long row, with the Kronecker product as its Hessian.
+    weight, x = layer(outputs=3, inputs=5)
+    levels = torch.linspace(-3, 3, 8).expand(3, -1).contiguous()
+    hessian, _ = moments(x, x).second(centered=False)
+    sensitivity = torch.randn(3, 3).double()
+    sensitivity = sensitivity @ sensitivity.T
+    (columns, to_columns), (rows, to_rows) = triangle(hessian), triangle(sensitivity)
+    shares = torch.kron(to_rows, to_columns)
+    values = weight.double()[rows][:, columns].flatten()
+    expected = torch.zeros(3, 5, dtype=torch.uint8)
+    for index in range(15):
+        row, column = int(rows[index // 5]), int(columns[index % 5])
+        code = int((levels[row].double() - values[index]).abs().argmin())
+        expected[row, column] = code
+        values -= (values[index] - levels[row, code].double()) * shares[index]
+    assert torch.equal(compensated(weight, levels, hessian, sensitivity), expected)
 
 
 def test_corrected_weights_are_the_least_squares_solution() -> None:
@@ -113,12 +145,8 @@ def test_distillation_comes_closer_and_keeps_weights_on_their_levels(small_model
 
 
 def test_groups_and_strides_are_unfolded_as_the_convolution_does() -> None:
-    from torch import nn
-
-    from calibration.sequential import rows_of
-
     conv = nn.Conv2d(4, 6, 3, stride=2, padding=1, dilation=2, groups=2, bias=False)
-    x = torch.rand(2, 4, 9, 8)
+    x = torch.rand(1, 4, 19, 18)
     outputs = [rows @ weight.flatten(1).T for rows, weight in zip(rows_of(conv, x), conv.weight.chunk(2), strict=True)]
-    expected = conv(x).permute(0, 2, 3, 1).reshape(-1, 6)
+    expected = conv(x)[:, :, ::2, ::2].permute(0, 2, 3, 1).reshape(-1, 6)  # one position in four
     torch.testing.assert_close(torch.cat(outputs, dim=1), expected)

@@ -1,0 +1,74 @@
+import pytest
+import torch
+from torch import Tensor
+
+from calibration.compensation import triangle
+from calibration.selection import select
+from dfsq.nn import ErrorFeedback, SubsetQuantizer
+from dfsq.quantizers.subset import nearest
+from dfsq.quantizers.universal import UniversalSet
+
+
+def quantizer(channels: int, bits: int, feedback: ErrorFeedback | None, signed: bool = True) -> SubsetQuantizer:
+    universal = UniversalSet()
+    histogram = torch.randint(0, 50, (channels, universal.bins))
+    points = select("exact", histogram, universal, bits, restarts=1, seed=0)
+    return SubsetQuantizer(points, signed, bits, universal, 1, feedback=feedback)
+
+
+def sensitivity(channels: int) -> Tensor:
+    """Of a layer that makes three values out of every pixel."""
+    mixing = torch.randn(3, channels)
+    return (mixing.T @ mixing).double()
+
+
+@pytest.mark.parametrize("channels", [1, 5, 19])
+@pytest.mark.parametrize("signed", [True, False])
+def test_equals_rounding_pixel_by_pixel(channels: int, signed: bool) -> None:
+    feedback = ErrorFeedback(*triangle(sensitivity(channels)))
+    quantize = quantizer(channels, 3, feedback, signed)
+    x = torch.randn(2, channels, 5, 4) if signed else torch.rand(2, channels, 5, 4)
+    found = quantize(x)
+    values = quantize.universal.values(quantize.points)
+    for sample, result in zip(x, found, strict=True):
+        mean = sample.mean((1, 2)) if signed else torch.zeros(channels)
+        spread = (sample - mean[:, None, None]).abs().amax((1, 2)) + 1e-8
+        for pixel, got in zip(sample.flatten(1).T, result.flatten(1).T, strict=True):
+            left = pixel - mean
+            for position, channel in enumerate(feedback.order.tolist()):
+                index = nearest((left[channel] / spread[channel]).view(1, 1), values[channel : channel + 1])
+                rounded = values[channel, index.item()] * spread[channel]
+                assert got[channel] == pytest.approx(float(rounded + mean[channel]), abs=2e-6)
+                error = left[channel] - rounded
+                left[feedback.order] -= error * feedback.shares[position]
+
+
+def test_errors_cancel_in_what_the_next_layer_makes_of_them() -> None:
+    x = torch.randn(1, 16, 40, 40)
+    hessian = sensitivity(16)
+    plain = quantizer(16, 3, None)
+    feeding = SubsetQuantizer(plain.points, True, 3, plain.universal, 1, feedback=ErrorFeedback(*triangle(hessian)))
+    before, after = ((each(x) - x).double() for each in (plain, feeding))
+    seen = [torch.einsum("nchw,cd,ndhw->", error, hessian, error) for error in (before, after)]
+    assert seen[1] < 0.1 * seen[0]
+    assert after.square().sum() > before.square().sum()  # bought with larger errors where nobody looks
+
+
+def test_indifferent_channels_are_rounded_to_the_nearest() -> None:
+    x = torch.randn(1, 6, 9, 9)
+    plain = quantizer(6, 4, None)
+    feedback = ErrorFeedback(*triangle(torch.eye(6, dtype=torch.float64)))
+    feeding = SubsetQuantizer(plain.points, True, 4, plain.universal, 1, feedback=feedback)
+    torch.testing.assert_close(feeding(x), plain(x))
+
+
+def test_memory_layout_does_not_matter() -> None:
+    quantize = quantizer(12, 4, ErrorFeedback(*triangle(sensitivity(12))))
+    x = torch.randn(2, 12, 16, 16)
+    torch.testing.assert_close(quantize(x.contiguous(memory_format=torch.channels_last)), quantize(x))
+
+
+def test_stored_tensors_that_do_not_fit_are_refused() -> None:
+    tensors = ErrorFeedback(*triangle(sensitivity(4))).to_tensors()
+    with pytest.raises(ValueError, match="4 channels and 5 shares"):
+        ErrorFeedback.from_tensors(tensors["order"], tensors["shares"][:-1])
