@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from calibration import sequential
-from calibration.distillation import distill
 from calibration.images import PatchStream
 from calibration.layers import LayerBits, make_input_quantizer, make_observer, make_weight
 from calibration.observer import HistogramObserver
@@ -46,7 +45,7 @@ def quantize(
     plan = plan_layers(model, recipe)
     quantized = copy.deepcopy(model)
     # Patches are small; what must not pile up are activations.
-    once = not (recipe.compensation or recipe.feedback or recipe.distillation_steps)
+    once = not (recipe.compensation or recipe.feedback)
     batches = images if once else [batch.to(_device(model)) for batch in images]
     sensitivities = {}
     if recipe.compensation or recipe.feedback:
@@ -55,16 +54,6 @@ def quantize(
         sequential.quantize_layers(quantized, plan, torch.cat(list(batches)), sensitivities, recipe, progress)
     else:
         _quantize_in_parallel(model, quantized, plan, batches, sensitivities, recipe, progress)
-    if recipe.distillation_steps:
-        distill(
-            model,
-            quantized,
-            torch.cat(list(batches)),
-            recipe.distillation_steps,
-            recipe.distillation_rate,
-            recipe.seed,
-            progress,
-        )
     quantized.quantization = Quantization(recipe.to_dict(), _describe(images))
     return quantized
 

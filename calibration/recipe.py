@@ -32,10 +32,6 @@ class Recipe:
     """Quantize layers in execution order, each compensating for its own rounding and for the layers before it."""
     feedback: bool = False
     """Round the channels of a pixel one after the other, so that errors cancel in the network's output."""
-    distillation_steps: int = 0
-    """Steps of training codes and biases towards the full-precision network's output on the calibration patches."""
-    distillation_rate: float = 0.01
-    """Step size in distances between neighbouring weight levels."""
     selector: str = "exact"
     """Selection of quantization points: ``exact``, ``kmeans`` (paper) or ``exhaustive``."""
     restarts: int = 5
@@ -67,7 +63,7 @@ class Recipe:
         for what, value, known in (("selector", self.selector, SELECTORS), ("weights", self.weights, METHODS)):
             if value not in known:
                 raise UsageError(f"unknown {what} {value!r}; known: {', '.join(known)}")
-        least = {"restarts": 1, "patches": 1, "patch_size": 1, "distillation_steps": 0, "distillation_rate": 0}
+        least = {"restarts": 1, "patches": 1, "patch_size": 1}
         least |= {"headroom": 1} if self.headroom is not None else {}
         for what, limit in least.items():
             if getattr(self, what) < limit:

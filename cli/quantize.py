@@ -71,6 +71,16 @@ def _number_or(word: str, number: type[int] | type[float]) -> Callable[..., int 
 )
 @click.option("--selector", help="Point selection: exact, kmeans or exhaustive.  [default: the recipe's]")
 @click.option("--weights", help="Weight quantizer: minmax, mse or subset.  [default: the recipe's]")
+@click.option(
+    "--compensation/--no-compensation",
+    default=None,
+    help="Weights, layer after layer, make up for rounding errors.  [default: the recipe's; accurate on]",
+)
+@click.option(
+    "--feedback/--no-feedback",
+    default=None,
+    help="Rounding errors of activations are passed on between channels.  [default: the recipe's; accurate on]",
+)
 @click.option("--words", type=int, help="Words of the universal set, 1…5.  [default: 4]")
 @click.option(
     "--headroom",
@@ -219,7 +229,9 @@ def _facts(model: SRModel, size: int) -> dict[str, str]:
         "network": f"{model.info.architecture} ×{model.scale}",
         "layers": f"{inside} at W{recipe['w_bits']}A{recipe['a_bits']}{weights_alone}",
         "size": f"{size_text(float32)} (float32) → {size_text(size)}, {float32 / size:.1f}× smaller",
-        "recipe": f"{recipe['name']}: {recipe['selector']} selection, {recipe['weights']} weights",
+        "recipe": f"{recipe['name']}: {recipe['selector']} selection, {recipe['weights']} weights"
+        + ", compensation" * recipe["compensation"]
+        + ", feedback" * recipe["feedback"],
         "calibration": f"{calibration['patches']} patches of {'×'.join(map(str, calibration['patch']))}",
         "seed": str(recipe["seed"]),
     }

@@ -35,6 +35,7 @@ class ErrorFeedback(nn.Module):
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("shares", shares.triu(1).bfloat16().float(), persistent=False)
 
+    @torch.no_grad()
     def forward(self, x: Tensor, table: Tensor, spread: Tensor) -> Tensor:
         """Round ``x`` ``(C, n)`` to the values of ``table`` ``(C, bins)`` in units of ``spread`` ``(C,)``."""
         table, spread = table[self.order] * spread[self.order, None], spread[self.order]
