@@ -45,6 +45,10 @@ class Moments:
         """Means of x and of x̂."""
         return self._sums[0] / self._count, self._sums[1] / self._count
 
+    def mean_square(self) -> Tensor:
+        """Mean of x̂x̂ᵀ."""
+        return self._hessian / self._count
+
     def second(self, centered: bool) -> tuple[Tensor, Tensor]:
         """Hessian Σ x̂x̂ᵀ and cross moment Σ xx̂ᵀ; ``centered`` about the means, which a bias can make up for."""
         if not centered:
@@ -70,11 +74,22 @@ def triangle(hessian: Tensor) -> tuple[Tensor, Tensor]:
     Rounding v in that order and passing every error on, v[j] −= shares[i, j] · error[i], keeps eᵀHe small: it is then a
     sum of squares over the errors of single roundings. The most sensitive entries come first.
     """
+    order, factor = _factor(hessian)
+    return order, factor / factor.diagonal()[:, None]
+
+
+def weights_of_errors(hessian: Tensor) -> Tensor:
+    """What the squared error of each single rounding weighs in eᵀHe where errors are passed on: ``(n,)``."""
+    order, factor = _factor(hessian)
+    return torch.empty_like(factor.diagonal()).index_copy_(0, order, factor.diagonal() ** -2)
+
+
+def _factor(hessian: Tensor) -> tuple[Tensor, Tensor]:
+    """The order of rounding, and U in that order, upper triangular, with UᵀU the inverse of the damped Hessian."""
     order = hessian.diagonal().argsort(descending=True, stable=True)
     permuted = (hessian + _damping(hessian))[order][:, order]
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(permuted))
-    factor = torch.linalg.cholesky(inverse, upper=True)
-    return order, factor / factor.diagonal()[:, None]
+    return order, torch.linalg.cholesky(inverse, upper=True)
 
 
 def compensated(weight: Tensor, levels: Tensor, hessian: Tensor, sensitivity: Tensor | None = None) -> Tensor:

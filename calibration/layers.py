@@ -24,6 +24,8 @@ class LayerBits:
 
     w_bits: int
     a_bits: int | None
+    outside: bool = False
+    """Whether the layer lies outside the body scope."""
 
 
 def make_observer(layer: nn.Module, recipe: Recipe) -> HistogramObserver:
@@ -48,6 +50,5 @@ def make_input_quantizer(
 def make_weight(weight: Tensor, bits: LayerBits, recipe: Recipe) -> QuantizedWeight:
     """``weight`` ``(C_out, …)`` rounded to the nearest level of the recipe's weight quantizer."""
     # Outside the body scope storage is all that counts, and 8 uniform bits cost the least of it.
-    outside = bits.a_bits is None
-    method = "mse" if outside and recipe.weights == "subset" else recipe.weights
+    method = "mse" if bits.outside and recipe.weights == "subset" else recipe.weights
     return quantize_weight(weight, method, bits.w_bits, recipe.universal_set)

@@ -23,11 +23,15 @@ class HistogramObserver:
         self._signed: Tensor | None = None
         self._non_negative: Tensor | None = None
         self._spreads = {True: torch.zeros(()), False: torch.zeros(())}
+        self._squares = {True: torch.zeros(()), False: torch.zeros(())}
+        self.samples = 0
+        """How many samples were seen."""
         self.signed = False
         """Whether a negative value was seen."""
 
     def observe(self, x: Tensor) -> None:
         """Count one batch: samples on axis 0, channels on the layer's channel axis."""
+        self.samples += len(x)
         self.signed = self.signed or bool(x.amin() < 0)
         self._signed = self._count(x, True, self._signed)
         self._non_negative = None if self.signed else self._count(x, False, self._non_negative)
@@ -35,6 +39,7 @@ class HistogramObserver:
     def _count(self, x: Tensor, signed: bool, total: Tensor | None) -> Tensor:
         bins = self._universal.bins
         shift, spread = channel_statistics(x, signed, self._channel_axis)
+        self._squares[signed] = self._squares[signed].to(x.device) + spread.square().sum(0).flatten()
         self._spreads[signed] = torch.maximum(self._spreads[signed].to(x.device), spread.amax(0).flatten())
         index = bin_index(x, shift, spread, bins)
         index = index.movedim(self._channel_axis, -1)
@@ -56,3 +61,7 @@ class HistogramObserver:
     def spread(self) -> Tensor:
         """Largest spread that any sample had, per channel: float32 ``(C,)`` on the CPU."""
         return self._spreads[self.signed].cpu()
+
+    def mean_square_spread(self) -> Tensor:
+        """Mean over samples of the squared spread, per channel: float32 ``(C,)`` on the CPU."""
+        return self._squares[self.signed].cpu() / self.samples

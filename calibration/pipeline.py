@@ -11,14 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from calibration import sequential
+from calibration.allocation import mixed_precision
 from calibration.images import PatchStream
 from calibration.layers import LayerBits, make_input_quantizer, make_observer, make_weight
 from calibration.observer import HistogramObserver
-from calibration.recipe import Recipe
+from calibration.recipe import MAX_BITS, Recipe
 from calibration.sensitivity import Sensitivity, measure
 from dfsq.errors import UsageError
 from dfsq.model import Quantization, SRModel
-from dfsq.networks.scope import QUANTIZABLE
+from dfsq.networks.scope import QUANTIZABLE, shifts_colours
 from dfsq.nn import counterpart
 
 Progress = Callable[[str, int, int], None]
@@ -45,11 +46,14 @@ def quantize(
     plan = plan_layers(model, recipe)
     quantized = copy.deepcopy(model)
     # Patches are small; what must not pile up are activations.
-    once = not (recipe.compensation or recipe.feedback)
+    once = not (recipe.compensation or recipe.feedback or recipe.avg_bits)
     batches = images if once else [batch.to(_device(model)) for batch in images]
     sensitivities = {}
-    if recipe.compensation or recipe.feedback:
+    if not once:
         sensitivities = measure(model, list(plan), batches, recipe.seed, progress)
+    if recipe.avg_bits:
+        progress("Allocating bits", 0, 0)
+        plan = mixed_precision(model, plan, batches, sensitivities, recipe)
     if recipe.compensation:
         sequential.quantize_layers(quantized, plan, torch.cat(list(batches)), sensitivities, recipe, progress)
     else:
@@ -74,7 +78,7 @@ def _quantize_in_parallel(
         layer = quantized.net.get_submodule(name)
         assert isinstance(layer, QUANTIZABLE)
         quantizer = None
-        if bits.a_bits is not None:
+        if bits.a_bits is not None and observers[name].samples:
             quantizer = make_input_quantizer(layer, observers[name], bits.a_bits, sensitivities.get(name), recipe)
             quantizer.to(layer.weight.device)
         quantized.net.set_submodule(name, counterpart(layer, make_weight(layer.weight, bits, recipe), quantizer))
@@ -101,8 +105,10 @@ def plan_layers(model: SRModel, recipe: Recipe) -> Mapping[str, LayerBits]:
             plan[name] = LayerBits(own[-1], own[-1])
         elif name in model.body:
             plan[name] = LayerBits(recipe.w_bits, recipe.a_bits)
+        elif recipe.scope == "all" and not shifts_colours(layer):
+            plan[name] = LayerBits(recipe.outside_bits or MAX_BITS, recipe.outside_bits, outside=True)
         elif recipe.outside_bits is not None and layer.weight.numel() >= MIN_OUTSIDE:
-            plan[name] = LayerBits(recipe.outside_bits, None)
+            plan[name] = LayerBits(recipe.outside_bits, None, outside=True)
     return plan
 
 

@@ -12,6 +12,7 @@ from dfsq.errors import UsageError
 from dfsq.quantizers.universal import UniversalSet
 
 MIN_BITS, MAX_BITS = 2, 8
+SCOPES = ("body", "all")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Recipe:
     """Bits of the weights in body scope, 2…8."""
     a_bits: int = 4
     """Bits of the activations in body scope, 2…8."""
+    avg_bits: float | None = None
+    """Average bits that are distributed over the layers in body scope, 2…8; None: ``w_bits`` and ``a_bits`` for all."""
     weights: str = "subset"
     """Weight quantizer: ``minmax`` (paper), ``mse`` or ``subset``."""
     compensation: bool = False
@@ -43,6 +46,8 @@ class Recipe:
     """Words of the universal set, 1…5 (paper: 4)."""
     outside_bits: int | None = 8
     """Bits of the weights outside the body scope, where activations stay in full precision; None: full precision."""
+    scope: str = "body"
+    """``body`` (paper), or ``all``: activations outside the body are quantized too, to ``outside_bits``."""
     patches: int = 32
     """Number of calibration patches."""
     patch_size: int = 192
@@ -60,9 +65,17 @@ class Recipe:
         for what, bits in widths.items():
             if not MIN_BITS <= bits <= MAX_BITS:
                 raise UsageError(f"{what} is {bits}; choose {MIN_BITS} to {MAX_BITS} bits")
-        for what, value, known in (("selector", self.selector, SELECTORS), ("weights", self.weights, METHODS)):
+        for what, value, known in (
+            ("selector", self.selector, SELECTORS),
+            ("weights", self.weights, METHODS),
+            ("scope", self.scope, SCOPES),
+        ):
             if value not in known:
                 raise UsageError(f"unknown {what} {value!r}; known: {', '.join(known)}")
+        if self.avg_bits is not None and not MIN_BITS <= self.avg_bits <= MAX_BITS:
+            raise UsageError(f"avg_bits is {self.avg_bits}; choose {MIN_BITS} to {MAX_BITS}")
+        if self.scope == "all" and self.outside_bits is None:
+            raise UsageError("scope all needs outside_bits for the layers outside the body; 8 is usual")
         least = {"restarts": 1, "patches": 1, "patch_size": 1}
         least |= {"headroom": 1} if self.headroom is not None else {}
         for what, limit in least.items():

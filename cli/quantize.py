@@ -22,6 +22,7 @@ from cli.outputs import check_outputs, write_reports
 from cli.scoring import Gallery, score_models
 
 if TYPE_CHECKING:
+    from calibration import Recipe
     from dfsq.evaluation.benchmarks import Benchmark
     from dfsq.model import SRModel
 
@@ -62,6 +63,16 @@ def _number_or(word: str, number: type[int] | type[float]) -> Callable[..., int 
 )
 @click.option("--w-bits", type=int, help="Bits of weights alone.  [default: --bits]")
 @click.option("--a-bits", type=int, help="Bits of activations alone.  [default: --bits]")
+@click.option(
+    "--avg-bits",
+    type=float,
+    help="Bits on average, more of them where the network is sensitive.  [default: the same for all layers]",
+)
+@click.option(
+    "--scope",
+    type=click.Choice(["body", "all"]),
+    help="all: activations outside the body too, at --outside-bits.  [default: the recipe's; those shipped body]",
+)
 @click.option(
     "--recipe",
     "recipe_name",
@@ -175,7 +186,7 @@ def quantize(
 
     prepare(device)
     recipe = calibration.recipe(recipe_name, **changes)
-    output = output or Path(f"{Path(checkpoint).stem}-w{recipe.w_bits}a{recipe.a_bits}.safetensors")
+    output = output or Path(f"{Path(checkpoint).stem}-{_bits(recipe)}.safetensors")
     check_outputs([checkpoint], [output], reports)
     model = dfsq.load(checkpoint, arch=arch, scale=scale, rgb_range=rgb_range, device=device)
     benchmarks = _benchmarks(data, sets, model.scale)
@@ -199,6 +210,8 @@ def quantize(
     if not sets and not no_eval:
         facts["evaluated on"] = samples.NOTE
     print_table(f"Wrote {output}", ("", ""), list(facts.items()))
+    if recipe.avg_bits is not None:
+        print_table("Allocation", ("layer", "weight bits", "activation bits"), _allocation(quantized), (1, 2))
     if no_eval:
         return
     names = (Path(checkpoint).name, output.name)
@@ -221,13 +234,15 @@ def _facts(model: SRModel, size: int) -> dict[str, str]:
 
     assert model.quantization is not None
     recipe, calibration = model.quantization.recipe, model.quantization.calibration
-    layers = [layer for _, layer in quantized_layers(model.net)]
-    inside = sum(layer.input_quantizer is not None for layer in layers)
+    layers = dict(quantized_layers(model.net))
+    inside = sum(name in model.body for name in layers)
     float32 = 4 * sum(parameter.numel() for parameter in model.parameters())
+    bits = recipe["avg_bits"]
+    width = f"W{recipe['w_bits']}A{recipe['a_bits']}" if bits is None else f"W{bits:g}A{bits:g} on average"
     weights_alone = f", {len(layers) - inside} more at W{recipe['outside_bits']}" if inside < len(layers) else ""
     return {
         "network": f"{model.info.architecture} ×{model.scale}",
-        "layers": f"{inside} at W{recipe['w_bits']}A{recipe['a_bits']}{weights_alone}",
+        "layers": f"{inside} at {width}{weights_alone}",
         "size": f"{size_text(float32)} (float32) → {size_text(size)}, {float32 / size:.1f}× smaller",
         "recipe": f"{recipe['name']}: {recipe['selector']} selection, {recipe['weights']} weights"
         + ", compensation" * recipe["compensation"]
@@ -235,3 +250,17 @@ def _facts(model: SRModel, size: int) -> dict[str, str]:
         "calibration": f"{calibration['patches']} patches of {'×'.join(map(str, calibration['patch']))}",
         "seed": str(recipe["seed"]),
     }
+
+
+def _bits(recipe: Recipe) -> str:
+    return f"w{recipe.w_bits}a{recipe.a_bits}" if recipe.avg_bits is None else f"avg{recipe.avg_bits:g}"
+
+
+def _allocation(model: SRModel) -> list[tuple[str, ...]]:
+    from dfsq.nn import quantized_layers
+
+    return [
+        (name, str(layer.quantized_weight.bits), str(layer.input_quantizer.bits))
+        for name, layer in quantized_layers(model.net)
+        if layer.input_quantizer is not None
+    ]

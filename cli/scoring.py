@@ -45,7 +45,8 @@ def score_models(
             advance(name, 0, total)
             sets = evaluate(model, benchmarks, on_image=count)
             recipe = model.quantization.recipe if model.quantization else {}
-            bits = (recipe.get("w_bits"), recipe.get("a_bits"))
+            average = recipe.get("avg_bits")
+            bits = (average or recipe.get("w_bits"), average or recipe.get("a_bits"))
             reports.append(ModelReport(name, model.info.architecture, model.scale, sets, *bits, size))
     return tuple(reports)
 

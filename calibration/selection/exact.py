@@ -25,7 +25,27 @@ def select(histogram: Tensor, universal: UniversalSet, k: int) -> Tensor:
     return torch.cat([_select_block(block, universal, k) for block in torch.split(histogram, _BLOCK)])
 
 
+def least_errors(histogram: Tensor, universal: UniversalSet, most: int) -> Tensor:
+    """Mean squared error of the best selections of 1…``most`` points: float64 ``(C, most)``, for values in −1…1."""
+    errors = []
+    for block in torch.split(histogram, _BLOCK):
+        _, _, right, lengths = _shortest(block, universal, most)
+        least = torch.stack([(length + right).amin(1) for length in lengths], 1)
+        errors.append(least / block.sum(1, keepdim=True).clamp(min=1))
+    return torch.cat(errors) / (UNIT * universal.denominator) ** 2
+
+
 def _select_block(histogram: Tensor, universal: UniversalSet, k: int) -> Tensor:
+    candidates, between, right, lengths = _shortest(histogram, universal, k)
+    channels = torch.arange(len(histogram))
+    path = [(lengths[-1] + right).argmin(1)]
+    for length in reversed(lengths[:-1]):
+        path.append((length + between[channels, path[-1]]).argmin(1))
+    return candidates[torch.stack(path[::-1], 1)]
+
+
+def _shortest(histogram: Tensor, universal: UniversalSet, k: int) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    """Candidates, edge costs, costs of ending, and the least costs of having come to each candidate in 1…k steps."""
     candidates = _hull(histogram, universal, k)
     left, between, right = _costs(histogram, candidates, universal)
     # lengths[t][c, v]: least error of all values below v when v is the (t + 1)-th chosen point
@@ -34,11 +54,7 @@ def _select_block(histogram: Tensor, universal: UniversalSet, k: int) -> Tensor:
     for _ in range(k - 1):
         torch.add(between, lengths[-1][:, None, :], out=sums)
         lengths.append(sums.amin(2))
-    channels = torch.arange(len(histogram))
-    path = [(lengths[-1] + right).argmin(1)]
-    for length in reversed(lengths[:-1]):
-        path.append((length + between[channels, path[-1]]).argmin(1))
-    return candidates[torch.stack(path[::-1], 1)]
+    return candidates, between, right, lengths
 
 
 def _hull(histogram: Tensor, universal: UniversalSet, k: int) -> Tensor:

@@ -105,7 +105,7 @@ def _calls(net: nn.Module, image: Tensor) -> list[_Call]:
     handles = [
         watch(name, layer)
         for name, layer in net.named_modules()
-        if isinstance(layer, _WATCHED) and not _shifts_colours(layer)
+        if isinstance(layer, _WATCHED) and not shifts_colours(layer)
     ]
     try:
         net(image)
@@ -115,6 +115,6 @@ def _calls(net: nn.Module, image: Tensor) -> list[_Call]:
     return calls
 
 
-def _shifts_colours(layer: nn.Module) -> bool:
+def shifts_colours(layer: nn.Module) -> bool:
     """Whether ``layer`` only adds a mean colour: neither a first nor a last layer as the rule means it."""
     return isinstance(layer, nn.Conv2d) and layer.weight.numel() == 9 and layer.in_channels == 3

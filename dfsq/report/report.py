@@ -20,9 +20,9 @@ class ModelReport:
     """Architecture, or ``bicubic``."""
     scale: int
     sets: tuple[SetResult, ...]
-    w_bits: int | None = None
-    """Bits of the weights in body scope; None in full precision."""
-    a_bits: int | None = None
+    w_bits: float | None = None
+    """Bits of the weights in body scope, where they differ on average; None in full precision."""
+    a_bits: float | None = None
     size: int | None = None
     """Bytes of the file."""
 
@@ -78,4 +78,4 @@ def shown(value: float | None, digits: int, signed: bool = False) -> str:
 
 def bits_of(model: ModelReport) -> str:
     """``W4A4``, or ``FP32`` in full precision."""
-    return "FP32" if model.w_bits is None else f"W{model.w_bits}A{model.a_bits}"
+    return "FP32" if model.w_bits is None else f"W{model.w_bits:g}A{model.a_bits:g}"

@@ -1,0 +1,147 @@
+"""Mixed precision: bits go to the layers where they lower the error of the network's output most, at the same average.
+
+What a layer adds to that error at b bits follows from its sensitivity and the least error that 2^b points can make.
+Weights are allocated by parameter count, activations by element count, each exactly, as an integer programme.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import numpy as np
+import torch
+from scipy.optimize import Bounds, LinearConstraint, milp
+from torch import Tensor
+
+from calibration.compensation import Moments, weights_of_errors
+from calibration.layers import Layer, LayerBits, make_observer
+from calibration.recipe import MAX_BITS, MIN_BITS, Recipe
+from calibration.selection.exact import least_errors
+from calibration.sensitivity import Sensitivity
+from calibration.sequential import rows_of
+from dfsq.errors import UsageError
+from dfsq.model import SRModel
+from dfsq.quantizers.universal import UniversalSet
+from dfsq.quantizers.weights import weight_bins
+
+REACH = 2
+"""Bits that a layer may differ from the average."""
+_CHANNELS = 16
+"""Channels of a layer that are looked at."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One layer's part in the allocation."""
+
+    size: int
+    """Parameters or elements."""
+    errors: Mapping[int, float]
+    """What the layer adds to the output's squared error, by bits."""
+
+
+def allocate(choices: Mapping[str, Choice], average: float) -> dict[str, int]:
+    """Bits per layer with the least sum of errors among all whose mean, weighted by size, is at most ``average``.
+
+    Raises :class:`UsageError` where even the fewest bits exceed it.
+    """
+    options = [(name, bits) for name, choice in choices.items() for bits in choice.errors]
+    names = list(choices)
+    errors = np.array([choices[name].errors[bits] for name, bits in options])
+    one_each = np.array([[name == own for own, _ in options] for name in names], dtype=float)
+    costs = np.array([choices[name].size * bits for name, bits in options], dtype=float)
+    budget = average * sum(choice.size for choice in choices.values())
+    result = milp(
+        errors / errors.max(),
+        integrality=np.ones(len(options)),
+        bounds=Bounds(0, 1),
+        constraints=[LinearConstraint(one_each, 1, 1), LinearConstraint(costs[None], 0, budget)],
+        options={"mip_rel_gap": 1e-6, "time_limit": 20},
+    )
+    if result.x is None:
+        raise UsageError(f"no allocation has an average of {average:g} bits; the fewest are {MIN_BITS}")
+    return {name: bits for (name, bits), taken in zip(options, result.x, strict=True) if taken > 0.5}
+
+
+@torch.inference_mode()
+def mixed_precision(
+    model: SRModel,
+    plan: Mapping[str, LayerBits],
+    batches: Iterable[Tensor],
+    sensitivities: Mapping[str, Sensitivity],
+    recipe: Recipe,
+) -> dict[str, LayerBits]:
+    """``plan`` with the bits of its layers in body scope chosen such that both averages are ``recipe.avg_bits``.
+
+    Layers that ``recipe.layer_bits`` names, and those that no image reaches, keep theirs and do not count.
+    """
+    assert recipe.avg_bits is not None
+    widths = range(
+        max(MIN_BITS, math.floor(recipe.avg_bits) - REACH), min(MAX_BITS, math.ceil(recipe.avg_bits) + REACH) + 1
+    )
+    fixed = [pattern for pattern, _ in recipe.layer_bits]
+    names = [
+        name
+        for name, bits in plan.items()
+        if not bits.outside and name in sensitivities and not any(fnmatchcase(name, each) for each in fixed)
+    ]
+    views = {name: _View(model.net.get_submodule(name), recipe) for name in names}
+    handles = [model.net.get_submodule(name).register_forward_pre_hook(view.see) for name, view in views.items()]
+    try:
+        for batch in batches:
+            model(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    universal = recipe.universal_set
+    w_bits = allocate(
+        {name: view.weight_choice(sensitivities[name], universal, widths) for name, view in views.items()},
+        recipe.avg_bits,
+    )
+    a_bits = allocate(
+        {name: view.input_choice(sensitivities[name], universal, widths) for name, view in views.items()},
+        recipe.avg_bits,
+    )
+    return {**plan, **{name: LayerBits(w_bits[name], a_bits[name]) for name in names}}
+
+
+class _View:
+    """What a layer is given in full precision."""
+
+    def __init__(self, layer: Layer, recipe: Recipe) -> None:
+        self._layer = layer
+        self._observer = make_observer(layer, recipe)
+        self._moments = [Moments(layer.weight[0].numel()) for _ in range(getattr(layer, "groups", 1))]
+        self._elements = 0
+
+    def see(self, _layer: Layer, inputs: tuple[Tensor, ...]) -> None:
+        x = inputs[0]
+        self._observer.observe(x)
+        self._elements += x.numel()
+        for one in torch.split(x, 1):
+            for moments, rows in zip(self._moments, rows_of(self._layer, one), strict=True):
+                moments.add(rows, rows)
+
+    def input_choice(self, sensitivity: Sensitivity, universal: UniversalSet, widths: Iterable[int]) -> Choice:
+        weights = weights_of_errors(sensitivity.inputs) * self._observer.mean_square_spread()
+        return Choice(self._elements, _errors(self._observer.histogram(), weights, universal, widths))
+
+    def weight_choice(self, sensitivity: Sensitivity, universal: UniversalSet, widths: Iterable[int]) -> Choice:
+        bins, scale = weight_bins(self._layer.weight.float(), universal)
+        histogram = torch.zeros(len(bins), universal.bins, dtype=torch.int64)
+        histogram.scatter_add_(1, bins.long(), torch.ones_like(bins, dtype=torch.int64))
+        inputs = torch.stack([weights_of_errors(each.mean_square()).sum() for each in self._moments])
+        weights = weights_of_errors(sensitivity.outputs) * scale.square()
+        weights = (weights.view(len(inputs), -1) * inputs[:, None]).flatten()
+        return Choice(self._layer.weight.numel(), _errors(histogram, weights, universal, widths))
+
+
+def _errors(histogram: Tensor, weights: Tensor, universal: UniversalSet, widths: Iterable[int]) -> dict[int, float]:
+    """Weighted sum of the least errors of all channels, from a few of them, by bits."""
+    every = -(-len(histogram) // _CHANNELS)
+    errors = least_errors(histogram[::every], universal, 2 ** max(widths))
+    share = weights.sum() / weights[::every].sum()
+    return {bits: float(share * (weights[::every] @ errors[:, 2**bits - 1])) for bits in widths}

@@ -1,0 +1,86 @@
+from itertools import product
+
+import pytest
+import torch
+
+from calibration import Recipe, quantize
+from calibration.allocation import Choice, allocate
+from dfsq.errors import UsageError
+from dfsq.model import SRModel
+from dfsq.nn import quantized_layers
+
+IMAGES = torch.rand(4, 3, 24, 24, generator=torch.Generator().manual_seed(5))
+
+
+def choices() -> dict[str, Choice]:
+    generator = torch.Generator().manual_seed(2)
+    sensitivities = (10 ** (3 * torch.rand(5, generator=generator))).tolist()
+    sizes = [3, 10, 4, 7, 5]
+    return {
+        f"layer {index}": Choice(size, {bits: sensitivity * 4.0**-bits for bits in range(2, 7)})
+        for index, (size, sensitivity) in enumerate(zip(sizes, sensitivities, strict=True))
+    }
+
+
+@pytest.mark.parametrize("average", [2.0, 3.0, 4.0, 4.5, 6.0])
+def test_is_the_best_of_all_allocations_within_the_budget(average: float) -> None:
+    layers = choices()
+    budget = average * sum(each.size for each in layers.values())
+
+    def cost(bits: tuple[int, ...]) -> int:
+        return sum(each.size * own for each, own in zip(layers.values(), bits, strict=True))
+
+    def error(bits: tuple[int, ...]) -> float:
+        return sum(each.errors[own] for each, own in zip(layers.values(), bits, strict=True))
+
+    best = min((bits for bits in product(range(2, 7), repeat=5) if cost(bits) <= budget), key=error)
+    found = tuple(allocate(layers, average).values())
+    assert cost(found) <= budget
+    assert error(found) == pytest.approx(error(best), rel=1e-5)
+
+
+def test_layers_of_one_size_meet_the_average_exactly() -> None:
+    layers = {name: Choice(64, each.errors) for name, each in choices().items()}
+    assert sum(allocate(layers, 4.0).values()) == 20
+
+
+def test_an_average_that_cannot_be() -> None:
+    with pytest.raises(UsageError, match="average of 1.5 bits; the fewest are 2"):
+        allocate(choices(), 1.5)
+
+
+def test_no_layer_gets_more_than_the_same_average_and_named_layers_keep_theirs(small_model: SRModel) -> None:
+    recipe = Recipe(avg_bits=4.0, layer_bits=(("body.0.body.0", 7),))
+    layers = dict(quantized_layers(quantize(small_model, [IMAGES], recipe).net))
+    named = layers.pop("body.0.body.0")
+    assert (named.quantized_weight.bits, named.input_quantizer.bits) == (7, 7)  # type: ignore[union-attr]
+    body = [layer for name, layer in layers.items() if name in small_model.body]
+    assert sum(layer.quantized_weight.bits for layer in body) == 4 * len(body)
+    assert sum(layer.input_quantizer.bits for layer in body) == 4 * len(body)  # type: ignore[union-attr]
+
+
+def test_bits_go_where_the_network_is_sensitive(small_model: SRModel) -> None:
+    deaf, keen = small_model.body[1], small_model.body[3]
+    with torch.no_grad():
+        small_model.net.get_submodule(deaf).weight.mul_(1e-3)  # type: ignore[union-attr, operator]
+        small_model.net.get_submodule(keen).weight.mul_(4)  # type: ignore[union-attr, operator]
+    layers = dict(quantized_layers(quantize(small_model, [IMAGES], Recipe(avg_bits=4.0)).net))
+    assert layers[deaf].input_quantizer.bits < 4 < layers[keen].input_quantizer.bits  # type: ignore[union-attr]
+
+
+def test_scope_all_quantizes_what_every_convolution_is_given(small_model: SRModel) -> None:
+    layers = dict(quantized_layers(quantize(small_model, [IMAGES], Recipe(scope="all")).net))
+    convolutions = {
+        name
+        for name, layer in small_model.net.named_modules()
+        if isinstance(layer, torch.nn.Conv2d) and not name.endswith("_mean")
+    }
+    assert set(layers) == convolutions
+    for name, layer in layers.items():
+        assert layer.input_quantizer is not None
+        assert layer.input_quantizer.bits == layer.quantized_weight.bits == (4 if name in small_model.body else 8)
+
+
+def test_scope_all_needs_bits_for_the_outside() -> None:
+    with pytest.raises(UsageError, match="scope all needs outside_bits"):
+        Recipe(scope="all", outside_bits=None)
