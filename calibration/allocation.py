@@ -17,13 +17,15 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from torch import Tensor
 
 from calibration.compensation import Moments, weights_of_errors
-from calibration.layers import Layer, LayerBits, make_observer
+from calibration.layers import Layer, LayerBits
+from calibration.observer import HistogramObserver
 from calibration.recipe import MAX_BITS, MIN_BITS, Recipe
 from calibration.selection.exact import least_errors
 from calibration.sensitivity import Sensitivity
 from calibration.sequential import rows_of
 from dfsq.errors import UsageError
 from dfsq.model import SRModel
+from dfsq.nn import channel_axis
 from dfsq.quantizers.universal import UniversalSet
 from dfsq.quantizers.weights import weight_bins
 
@@ -113,7 +115,7 @@ class _View:
 
     def __init__(self, layer: Layer, recipe: Recipe) -> None:
         self._layer = layer
-        self._observer = make_observer(layer, recipe)
+        self._observer = HistogramObserver(recipe.universal_set, channel_axis(layer))
         self._moments = [Moments(layer.weight[0].numel()) for _ in range(getattr(layer, "groups", 1))]
         self._elements = 0
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from calibration.compensation import triangle
-from calibration.observer import HistogramObserver
+from calibration.observer import HistogramObserver, TensorObserver
 from calibration.recipe import Recipe
 from calibration.selection import select
 from calibration.sensitivity import Sensitivity
@@ -28,17 +28,25 @@ class LayerBits:
     """Whether the layer lies outside the body scope."""
 
 
-def make_observer(layer: nn.Module, recipe: Recipe) -> HistogramObserver:
+def make_observer(layer: nn.Module, recipe: Recipe) -> HistogramObserver | TensorObserver:
     """An observer for the input of ``layer``."""
+    if recipe.granularity == "tensor":
+        return TensorObserver(recipe.universal_set)
     return HistogramObserver(recipe.universal_set, channel_axis(layer))
 
 
 def make_input_quantizer(
-    layer: nn.Module, observer: HistogramObserver, bits: int, sensitivity: Sensitivity | None, recipe: Recipe
+    layer: nn.Module,
+    observer: HistogramObserver | TensorObserver,
+    bits: int,
+    sensitivity: Sensitivity | None,
+    recipe: Recipe,
 ) -> SubsetQuantizer:
     """The quantizer for the input that ``observer`` has seen; ``sensitivity`` is what error feedback goes by."""
     universal = recipe.universal_set
     points = select(recipe.selector, observer.histogram(), universal, bits, restarts=recipe.restarts, seed=recipe.seed)
+    if isinstance(observer, TensorObserver):
+        return SubsetQuantizer(points, True, bits, universal, channel_axis(layer), fixed=observer.fixed())
     # Rounded to what the artifact stores.
     limit = None if recipe.headroom is None else (recipe.headroom * observer.spread()).bfloat16().float()
     feedback = None

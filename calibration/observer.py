@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from dfsq.quantizers.normalization import bin_index, channel_statistics
+from dfsq.quantizers.normalization import EPSILON, bin_index, channel_statistics
 from dfsq.quantizers.universal import UniversalSet
+
+_SAMPLED = 65536
+"""Values of a batch that are kept for the histogram of a whole tensor."""
 
 
 class HistogramObserver:
@@ -65,3 +70,35 @@ class HistogramObserver:
     def mean_square_spread(self) -> Tensor:
         """Mean over samples of the squared spread, per channel: float32 ``(C,)`` on the CPU."""
         return self._squares[self.signed].cpu() / self.samples
+
+
+class TensorObserver:
+    """Sees the values of a whole tensor, for ranges that are fixed before the network runs."""
+
+    signed = True
+
+    def __init__(self, universal: UniversalSet) -> None:
+        self._universal = universal
+        self._low, self._high = math.inf, -math.inf
+        self._sampled: list[Tensor] = []
+        self.samples = 0
+        """How many samples were seen."""
+
+    def observe(self, x: Tensor) -> None:
+        """Count one batch."""
+        self.samples += len(x)
+        self._low, self._high = min(self._low, float(x.amin())), max(self._high, float(x.amax()))
+        values = x.flatten()
+        self._sampled.append(values[:: max(1, len(values) // _SAMPLED)].cpu())
+
+    def fixed(self) -> Tensor:
+        """Middle and half the width of the range: float32 ``(2,)``."""
+        return torch.tensor([(self._low + self._high) / 2, (self._high - self._low) / 2 + EPSILON])
+
+    def histogram(self) -> Tensor:
+        """Counts per bin over the range: int64 ``(1, bins)``. Raises RuntimeError before any input was seen."""
+        if not self._sampled:
+            raise RuntimeError("the layer was never called during calibration")
+        shift, spread = self.fixed()
+        index = bin_index(torch.cat(self._sampled), shift, spread, self._universal.bins)
+        return torch.bincount(index, minlength=self._universal.bins)[None]

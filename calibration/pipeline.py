@@ -14,7 +14,7 @@ from calibration import sequential
 from calibration.allocation import mixed_precision
 from calibration.images import PatchStream
 from calibration.layers import LayerBits, make_input_quantizer, make_observer, make_weight
-from calibration.observer import HistogramObserver
+from calibration.observer import HistogramObserver, TensorObserver
 from calibration.recipe import MAX_BITS, Recipe
 from calibration.sensitivity import Sensitivity, measure
 from dfsq.errors import UsageError
@@ -119,12 +119,12 @@ def observe(
     images: PatchStream | Iterable[Tensor],
     recipe: Recipe,
     progress: Progress,
-) -> dict[str, HistogramObserver]:
+) -> dict[str, HistogramObserver | TensorObserver]:
     """Run the full-precision model over all batches and return what the layers called ``names`` were given.
 
     Raises :class:`UsageError` where there are no batches.
     """
-    observers = {}
+    observers: dict[str, HistogramObserver | TensorObserver] = {}
     handles = []
     for name in names:
         layer = model.net.get_submodule(name)
@@ -147,7 +147,7 @@ def observe(
     return observers
 
 
-def _watch(observer: HistogramObserver, _layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+def _watch(observer: HistogramObserver | TensorObserver, _layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     observer.observe(inputs[0])
 
 

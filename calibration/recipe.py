@@ -13,6 +13,7 @@ from dfsq.quantizers.universal import UniversalSet
 
 MIN_BITS, MAX_BITS = 2, 8
 SCOPES = ("body", "all")
+GRANULARITIES = ("channel", "tensor")
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,13 @@ class Recipe:
     """Quantize layers in execution order, each compensating for its own rounding and for the layers before it."""
     feedback: bool = False
     """Round the channels of a pixel one after the other, so that errors cancel in the network's output."""
+    granularity: str = "channel"
+    """Activations are normalized by every sample's ``channel`` (paper), or a fixed range of the whole ``tensor``."""
     selector: str = "exact"
-    """Selection of quantization points: ``exact``, ``kmeans`` (paper) or ``exhaustive``."""
+    """Selection of quantization points: ``exact``, ``kmeans`` (paper) or ``exhaustive``.
+
+    Or a grid: ``minmax``, ``percentile``, ``mse`` or ``log2``.
+    """
     restarts: int = 5
     """Restarts per channel of ``kmeans``."""
     headroom: float | None = 1.5
@@ -69,11 +75,14 @@ class Recipe:
             ("selector", self.selector, SELECTORS),
             ("weights", self.weights, METHODS),
             ("scope", self.scope, SCOPES),
+            ("granularity", self.granularity, GRANULARITIES),
         ):
             if value not in known:
                 raise UsageError(f"unknown {what} {value!r}; known: {', '.join(known)}")
         if self.avg_bits is not None and not MIN_BITS <= self.avg_bits <= MAX_BITS:
             raise UsageError(f"avg_bits is {self.avg_bits}; choose {MIN_BITS} to {MAX_BITS}")
+        if self.granularity == "tensor" and (self.feedback or self.avg_bits is not None):
+            raise UsageError("feedback and avg_bits go by channels; granularity tensor has none")
         if self.scope == "all" and self.outside_bits is None:
             raise UsageError("scope all needs outside_bits for the layers outside the body; 8 is usual")
         least = {"restarts": 1, "patches": 1, "patch_size": 1}

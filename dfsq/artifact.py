@@ -2,8 +2,8 @@
 
 Tensors: for every quantized layer ``NAME.weight.codes`` and what decodes them (``scale`` and ``zero_point``, or
 ``scale`` and ``points``); where its input is quantized ``NAME.input.points``, unless it never saturates
-``NAME.input.limit``, and with error feedback ``NAME.input.order`` and ``NAME.input.shares``; every
-other parameter under its own name, as float16 where that loses nothing.
+``NAME.input.limit``, with error feedback ``NAME.input.order`` and ``NAME.input.shares``, and for a range that does not
+follow the input ``NAME.input.fixed``; every other parameter under its own name, as float16 where that loses nothing.
 ``__metadata__["dfsq"]`` is one JSON object, described by :func:`_header`.
 """
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from calibration.selection import exact, exhaustive, kmeans
+from calibration.selection import exact, exhaustive, kmeans, uniform
 from dfsq.errors import UsageError
 from dfsq.quantizers.universal import UniversalSet
 
-SELECTORS = ("exact", "kmeans", "exhaustive")
+BASELINES = {"minmax": uniform.minmax, "percentile": uniform.percentile, "mse": uniform.mse, "log2": uniform.log2}
+SELECTORS = ("exact", "kmeans", "exhaustive", *BASELINES)
 """Names that ``--selector`` takes."""
 
 
@@ -30,4 +31,6 @@ def select(selector: str, histogram: Tensor, universal: UniversalSet, bits: int,
         return kmeans.select(histogram, universal, k, restarts=restarts, seed=seed)
     if selector == "exhaustive":
         return exhaustive.select(histogram, universal, k)
+    if selector in BASELINES:
+        return BASELINES[selector](histogram, universal, k)
     raise UsageError(f"unknown selector {selector!r}; known: {', '.join(SELECTORS)}")

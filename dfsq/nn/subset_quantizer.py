@@ -20,6 +20,7 @@ class SubsetQuantizer(nn.Module):
     points: Tensor
     table: Tensor
     limit: Tensor | None
+    fixed: Tensor | None
 
     def __init__(
         self,
@@ -30,12 +31,15 @@ class SubsetQuantizer(nn.Module):
         channel_axis: int,
         limit: Tensor | None = None,
         feedback: ErrorFeedback | None = None,
+        fixed: Tensor | None = None,
     ) -> None:
         """``points``: ascending numerators, int ``(C, 2^bits)``; ``signed``: False where no input is negative.
 
         ``limit``: the largest spread a channel may take, float32 ``(C,)``; values beyond it saturate. Without it one
         outlier of a sample makes the quantization of its whole channel coarse, and networks that multiply activations
         can amplify that from block to block. ``feedback``: None rounds every channel alone.
+        ``fixed``: shift and spread of the whole tensor, float32 ``(2,)``, instead of those of every sample's channels;
+        ``points`` is ``(1, 2^bits)`` then.
         """
         super().__init__()
         self.bits = bits
@@ -46,13 +50,12 @@ class SubsetQuantizer(nn.Module):
         self.register_buffer("points", points, persistent=False)
         self.register_buffer("table", value_table(points, universal), persistent=False)
         self.register_buffer("limit", limit, persistent=False)
+        self.register_buffer("fixed", fixed, persistent=False)
         self.feedback = feedback
 
     def forward(self, x: Tensor) -> Tensor:
         """Quantize ``x``, any shape with samples on axis 0 and channels on ``channel_axis``; same shape and layout."""
-        shift, spread = channel_statistics(x, self.signed, self.channel_axis)
-        if self.limit is not None:
-            spread = torch.minimum(spread, self.limit.view(-1, *[1] * (x.dim() - 1 - self.channel_axis % x.dim())))
+        shift, spread = self._statistics(x)
         if self.feedback is not None:
             values = self._with_feedback(x if shift is None else x - shift, spread)
             return values if shift is None else values.add_(shift)
@@ -62,6 +65,15 @@ class SubsetQuantizer(nn.Module):
         values = self.table.view(-1).index_select(0, index.reshape(-1)).view(index.shape)
         values = values.movedim(-1, self.channel_axis)
         return values * spread if shift is None else torch.addcmul(shift, values, spread)
+
+    def _statistics(self, x: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Shift and spread by which ``x`` is normalized."""
+        if self.fixed is not None:
+            return self.fixed[0], self.fixed[1]
+        shift, spread = channel_statistics(x, self.signed, self.channel_axis)
+        if self.limit is not None:
+            spread = torch.minimum(spread, self.limit.view(-1, *[1] * (x.dim() - 1 - self.channel_axis % x.dim())))
+        return shift, spread
 
     def _with_feedback(self, x: Tensor, spread: Tensor) -> Tensor:
         assert self.feedback is not None
@@ -76,6 +88,8 @@ class SubsetQuantizer(nn.Module):
         tensors = {"points": pack_points(self.points.cpu(), self.universal)}
         if self.limit is not None:
             tensors["limit"] = self.limit.bfloat16()
+        if self.fixed is not None:
+            tensors["fixed"] = self.fixed
         return tensors | (self.feedback.to_tensors() if self.feedback is not None else {})
 
     @classmethod
@@ -93,4 +107,4 @@ class SubsetQuantizer(nn.Module):
         points = unpack_points(tensors["points"], (channels, 2**bits), universal)
         limit = tensors["limit"].float() if "limit" in tensors else None
         feedback = ErrorFeedback.from_tensors(tensors["order"], tensors["shares"]) if "order" in tensors else None
-        return cls(points, signed, bits, universal, channel_axis, limit, feedback)
+        return cls(points, signed, bits, universal, channel_axis, limit, feedback, tensors.get("fixed"))

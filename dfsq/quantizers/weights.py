@@ -126,12 +126,16 @@ def weight_bins(weight: Tensor, universal: UniversalSet) -> tuple[Tensor, Tensor
 
 
 def pack_points(points: Tensor, universal: UniversalSet) -> Tensor:
-    """Pack numerators as indices into the universal set: uint8, 1-D."""
+    """Pack numerators as indices into the universal set, uint8, 1-D; int16 as they are where not all belong to it."""
+    if not torch.isin(points, universal.numerators).all():
+        return points.to(torch.int16)
     return pack(torch.searchsorted(universal.numerators, points), universal.index_bits)
 
 
 def unpack_points(packed: Tensor, shape: tuple[int, ...], universal: UniversalSet) -> Tensor:
     """Inverse of :func:`pack_points`: int64 numerators. Raises ValueError for an index outside the universal set."""
+    if packed.dtype == torch.int16:
+        return packed.long().reshape(shape)
     indices = unpack(packed, universal.index_bits, shape)
     if indices.numel() and int(indices.max()) >= len(universal):
         raise ValueError(f"point index {int(indices.max())}, but the universal set has {len(universal)} elements")
