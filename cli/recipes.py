@@ -19,7 +19,7 @@ def list_recipes() -> None:
     from calibration.recipe_files import shipped, text_of
 
     for name in shipped():
-        click.echo(f"{name:<10} {text_of(name).splitlines()[0].removeprefix('# ')}")
+        click.echo(f"{name:<12} {text_of(name).splitlines()[0].removeprefix('# ')}")
 
 
 @recipes.command()

@@ -91,6 +91,12 @@ def test_output_and_input_shares_equal_a_dense_reference() -> None:
     assert torch.equal(compensated(weight, levels, hessian, sensitivity), expected)
 
 
+def test_where_nothing_matters_nothing_is_passed_on() -> None:
+    order, shares = triangle(torch.zeros(4, 4, dtype=torch.float64))
+    assert order.tolist() == [0, 1, 2, 3]
+    assert torch.equal(shares, torch.eye(4, dtype=torch.float64))
+
+
 def test_corrected_weights_are_half_way_to_the_least_squares_solution() -> None:
     weight, x = layer(rows=3000)
     y = x + torch.randn_like(x)
