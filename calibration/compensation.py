@@ -35,9 +35,9 @@ class Moments:
 
     def add(self, x: Tensor, quantized: Tensor) -> None:
         """Count rows ``(n, K)`` and their quantized counterparts."""
-        self._hessian += (quantized.T @ quantized).double()
-        self._cross += (x.T @ quantized).double()
-        self._sums += torch.stack([x.sum(0), quantized.sum(0)]).double()
+        self._hessian += (quantized.T @ quantized).double().cpu()
+        self._cross += (x.T @ quantized).double().cpu()
+        self._sums += torch.stack([x.sum(0), quantized.sum(0)]).double().cpu()
         self._count += len(x)
 
     @property

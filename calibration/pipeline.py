@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from functools import partial
 
@@ -15,6 +15,7 @@ from calibration.allocation import mixed_precision
 from calibration.images import PatchStream
 from calibration.layers import LayerBits, make_input_quantizer, make_observer, make_weight
 from calibration.observer import HistogramObserver, TensorObserver
+from calibration.progress import Progress
 from calibration.recipe import MAX_BITS, Recipe
 from calibration.sensitivity import Sensitivity, measure
 from dfsq.errors import UsageError
@@ -22,8 +23,6 @@ from dfsq.model import Quantization, SRModel
 from dfsq.networks.scope import QUANTIZABLE, shifts_colours
 from dfsq.nn import counterpart
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, steps done and steps in all."""
 MIN_OUTSIDE = 1000
 """Layers outside the body scope with fewer weights stay as they are: nothing would be saved."""
 
@@ -37,8 +36,9 @@ def quantize(
     """Quantize a full-precision ``model`` and return a new one; ``model`` itself is not changed.
 
     ``images`` are LR batches ``(N, 3, H, W)`` in 0–1, seen once, one batch at a time: a :class:`PatchStream` or any
-    iterable. Raises :class:`UsageError` for patterns in the recipe that match no layer, and for a model that is
-    quantized already.
+    iterable; compensation, feedback and mixed precision hold all of them at once and need one size. Raises
+    :class:`UsageError` for patterns in the recipe that match no layer, a model that is quantized already, no images, and
+    images of several sizes where they need one.
     """
     recipe = recipe or Recipe()
     if model.quantization is not None:
@@ -50,6 +50,8 @@ def quantize(
     batches = images if once else [batch.to(_device(model)) for batch in images]
     sensitivities = {}
     if not once:
+        if len({batch.shape[1:] for batch in batches}) != 1:
+            raise UsageError("calibration needs images, all of one size with compensation, feedback or avg_bits")
         sensitivities = measure(model, list(plan), batches, recipe.seed, progress)
     if recipe.avg_bits:
         progress("Allocating bits", 0, 0)

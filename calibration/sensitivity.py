@@ -6,17 +6,16 @@ the output by that place. Its expectation needs no labels: with random signs v, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from calibration.progress import Progress
 from dfsq.model import SRModel
 from dfsq.nn import channel_axis
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass
@@ -56,7 +55,7 @@ def measure(
             for (name, side, axis, _), gradient in zip(reached, gradients, strict=True):
                 if gradient is not None:
                     rows = gradient.movedim(axis, -1).flatten(0, -2)
-                    total = (rows.T @ rows).double() / (output.numel() * len(images))
+                    total = (rows.T @ rows).double().cpu() / (output.numel() * len(images))
                     sums[name, side] = sums.get((name, side), 0) + total
     finally:
         for handle in handles:

@@ -15,13 +15,13 @@ from torch.nn import functional as F
 
 from calibration.compensation import Moments, compensated, corrected
 from calibration.layers import Layer, LayerBits, make_input_quantizer, make_observer, make_weight
+from calibration.progress import Progress
 from calibration.recipe import Recipe
 from calibration.sensitivity import Sensitivity
 from dfsq.model import SRModel
 from dfsq.nn import QuantizedLayer, counterpart
 from dfsq.quantizers.weights import QuantizedWeight
 
-Progress = Callable[[str, int, int], None]
 _EVERY = 2
 """Every how many rows and columns of a map count for the moments: neighbours tell little new."""
 
@@ -91,12 +91,12 @@ def quantize_layer(
     if layer.bias is not None:
         # What rounding does to the mean of an output, its bias makes up for.
         rounded = weight.dequantize().double().flatten(1).chunk(len(moments))
-        before = layer.weight.detach().double().flatten(1).chunk(len(moments))
+        before = layer.weight.detach().double().cpu().flatten(1).chunk(len(moments))
         shift = [
             one @ each.means[0] - other @ each.means[1]
             for one, other, each in zip(before, rounded, moments, strict=True)
         ]
-        result.bias = nn.Parameter(layer.bias + torch.cat(shift).float(), requires_grad=False)
+        result.bias = nn.Parameter(layer.bias + torch.cat(shift).to(layer.bias), requires_grad=False)
     return result
 
 
@@ -113,7 +113,7 @@ def rows_of(layer: Layer, x: Tensor) -> list[Tensor]:
 def _compensate(
     layer: Layer, moments: Sequence[Moments], bits: LayerBits, sensitivity: Sensitivity | None, recipe: Recipe
 ) -> QuantizedWeight:
-    original = layer.weight.detach().double()
+    original = layer.weight.detach().double().cpu()
     seconds = [each.second(centered=layer.bias is not None) for each in moments]
     rows = original.flatten(1).chunk(len(moments))
     aims = [corrected(row, *second) for row, second in zip(rows, seconds, strict=True)]

@@ -8,6 +8,7 @@ from calibration import Recipe, quantize
 from calibration.compensation import DAMPING, Moments, compensated, corrected, triangle
 from calibration.sequential import rows_of
 from calibration.weights import quantize_weight
+from dfsq.errors import UsageError
 from dfsq.model import NetworkInfo, SRModel
 from dfsq.nn import QuantizedConv2d
 from dfsq.quantizers.universal import UniversalSet
@@ -183,3 +184,9 @@ def test_groups_and_strides_are_unfolded_as_the_convolution_does() -> None:
     outputs = [rows @ weight.flatten(1).T for rows, weight in zip(rows_of(conv, x), conv.weight.chunk(2), strict=True)]
     expected = conv(x)[:, :, ::2, ::2].permute(0, 2, 3, 1).reshape(-1, 6)  # one position in four
     torch.testing.assert_close(torch.cat(outputs, dim=1), expected)
+
+
+@pytest.mark.parametrize("images", [[], [torch.rand(1, 3, 24, 24), torch.rand(1, 3, 24, 20)]])
+def test_compensation_needs_images_of_one_size(small_model: SRModel, images: list[Tensor]) -> None:
+    with pytest.raises(UsageError, match="all of one size"):
+        quantize(small_model, images, Recipe(compensation=True))
