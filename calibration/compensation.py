@@ -50,14 +50,18 @@ class Moments:
         return self._hessian / self._count
 
     def second(self, centered: bool) -> tuple[Tensor, Tensor]:
-        """Hessian Σ x̂x̂ᵀ and cross moment Σ xx̂ᵀ; ``centered`` about the means, which a bias can make up for."""
-        if not centered:
-            return self._hessian, self._cross
-        mean, quantized_mean = self.means
-        return (
-            self._hessian - self._count * quantized_mean.outer(quantized_mean),
-            self._cross - self._count * mean.outer(quantized_mean),
-        )
+        """Hessian Σ x̂x̂ᵀ and cross moment Σ xx̂ᵀ; ``centered`` about the means, which a bias can make up for.
+
+        Both with a ridge that grows where there are few rows for so many weights, against learning them by heart.
+        """
+        hessian, cross = self._hessian, self._cross
+        if centered:
+            mean, quantized_mean = self.means
+            hessian = hessian - self._count * quantized_mean.outer(quantized_mean)
+            cross = cross - self._count * mean.outer(quantized_mean)
+        excess = max(0.0, len(hessian) / self._count - DAMPING)
+        ridge = torch.eye(len(hessian), dtype=torch.float64) * (excess * hessian.diagonal().mean())
+        return hessian + ridge, cross + ridge
 
 
 def corrected(weight: Tensor, hessian: Tensor, cross: Tensor) -> Tensor:

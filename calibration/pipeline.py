@@ -37,7 +37,7 @@ def quantize(
 
     ``images`` are LR batches ``(N, 3, H, W)`` in 0–1, seen once, one batch at a time: a :class:`PatchStream` or any
     iterable; compensation, feedback and mixed precision hold all of them at once and need one size. Raises
-    :class:`UsageError` for patterns in the recipe that match no layer, a model that is quantized already, no images, and
+    :class:`UsageError` for patterns in the recipe that match no layer, a model that is quantized already, no images, or
     images of several sizes where they need one.
     """
     recipe = recipe or Recipe()

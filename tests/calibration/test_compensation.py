@@ -114,9 +114,19 @@ def test_inputs_as_they_were_leave_the_weights_alone() -> None:
 
 
 def test_centered_moments_are_covariances() -> None:
-    _, x = layer()
+    _, x = layer(rows=2000)
     hessian, _ = moments(x, x).second(centered=True)
     torch.testing.assert_close(hessian.float() / (len(x) - 1), x.T.cov(), rtol=1e-3, atol=1e-3)
+
+
+def test_few_rows_do_not_teach_many_weights() -> None:
+    weight, x = layer(inputs=96, rows=100)
+    y = x + torch.randn_like(x)
+    found = corrected(weight, *moments(x, y).second(centered=False)).float()
+    _, unseen = layer(inputs=96)
+    noisy = unseen + torch.randn_like(unseen)
+    before, after = ((noisy @ each.T - unseen @ weight.T).square().sum() for each in (weight, found))
+    assert after < 1.5 * before
 
 
 def batches() -> Iterator[Tensor]:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from calibration import Recipe, quantize
 from dfsq.errors import CheckpointError, UsageError
 from dfsq.networks import build, from_state, zoo
 
@@ -174,3 +175,19 @@ def test_spandrel_broken(monkeypatch: pytest.MonkeyPatch, importing: Callable[[s
     with pytest.raises(CheckpointError, match=f"spandrel cannot be imported: .*{reason}") as caught:
         from_state({"some.thing": torch.zeros(3)})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("module", "name", "arguments"), [case[:3] for case in CASES])
+def test_error_feedback_and_compensation_come_closer(
+    registry: Any, module: str, name: str, arguments: dict[str, Any]
+) -> None:
+    model = from_state(random_state(module, name, arguments))
+    generator = torch.Generator().manual_seed(1)
+    images, unseen = (torch.rand(4, 3, 24, 24, generator=generator) for _ in range(2))
+    plain, closer = (
+        quantize(model, [images], Recipe(w_bits=3, a_bits=3, compensation=each, feedback=each))
+        for each in (False, True)
+    )
+    with torch.inference_mode():
+        errors = [float((each(unseen) - model(unseen)).square().mean()) for each in (plain, closer)]
+    assert errors[1] < errors[0]
