@@ -19,8 +19,8 @@ from typing import Any
 import click
 
 import dfsq
-from benchmarks.networks import load
-from calibration import PatchStream, quantize, recipe
+from benchmarks.networks import load, quantized
+from calibration import recipe
 from dfsq.model import SRModel
 from dfsq.runtime import keep_freed_memory
 
@@ -96,20 +96,12 @@ def jobs() -> Iterator[tuple[str, str, str, int, dict[str, Any]]]:
 
 def measure(model: SRModel, data: Path, network: str, name: str, bits: int, changes: dict[str, Any]) -> Row:
     """Y-PSNR, bytes and seconds of one quantization."""
-    chosen = recipe(name, w_bits=bits, a_bits=bits, **changes)
     started = time.monotonic()
-    patches = PatchStream(
-        [data / "images" / "bsds500-train"],
-        scale=model.scale,
-        patches=chosen.patches,
-        patch_size=chosen.patch_size,
-        seed=chosen.seed,
-    )
-    quantized = quantize(model, patches, chosen)
+    result = quantized(data, model, recipe(name, w_bits=bits, a_bits=bits, **changes))
     seconds = time.monotonic() - started
     with TemporaryDirectory() as folder:
-        size = dfsq.save(quantized, Path(folder) / "artifact.safetensors")
-    return {"psnr": psnr(quantized, data, network), "bytes": size, "seconds": seconds}
+        size = dfsq.save(result, Path(folder) / "artifact.safetensors")
+    return {"psnr": psnr(result, data, network), "bytes": size, "seconds": seconds}
 
 
 def psnr(model: SRModel, data: Path, network: str) -> float:

@@ -17,7 +17,7 @@ import click
 import torch
 
 import dfsq
-from calibration import PatchStream, quantize, recipe
+from calibration import PatchStream, Recipe, quantize, recipe
 from dfsq.model import SRModel
 from dfsq.runtime import keep_freed_memory
 from dfsq.version import __version__
@@ -60,7 +60,7 @@ def main(
             key = f"{name} {kind} {width}"
             if key not in measured:
                 click.echo(f"{key} …", err=True)
-                candidate = model if kind == "fp" else quantized(data, model, kind, width)
+                candidate = model if kind == "fp" else quantized(data, model, recipe(kind, w_bits=width, a_bits=width))
                 results = dfsq.evaluate(candidate, data / "benchmark", SETS)
                 measured[key] = {each.name: each.mean.psnr_y for each in results}
                 cache.write_text(json.dumps(measured, indent=1))
@@ -79,9 +79,8 @@ def load(data: Path, name: str) -> SRModel:
     return dfsq.load(data / "checkpoints" / file, scale=scale)
 
 
-def quantized(data: Path, model: SRModel, kind: str, width: int) -> SRModel:
-    """``model`` quantized on 32 patches of BSDS500 training images."""
-    chosen = recipe(kind, w_bits=width, a_bits=width)
+def quantized(data: Path, model: SRModel, chosen: Recipe) -> SRModel:
+    """``model`` quantized on patches of BSDS500 training images."""
     patches = PatchStream(
         [data / "images" / "bsds500-train"],
         scale=model.scale,

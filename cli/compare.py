@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.console import note, print_table, progress
+from cli.calibrating import quantize_model
+from cli.console import note, print_table
 from cli.options import (
     checkpoint_options,
     common_options,
@@ -127,19 +128,8 @@ def compare(
 
 def _quantize(model: SRModel, recipe: Recipe, calib: tuple[Path, ...], quiet: bool) -> tuple[SRModel, int]:
     """The quantized model and the size of its artifact in bytes."""
-    import calibration
     import dfsq
-    from dfsq.evaluation import samples
 
-    images = calibration.PatchStream(
-        calib or samples.calibration_images(),
-        scale=model.scale,
-        patches=recipe.patches,
-        patch_size=recipe.patch_size,
-        seed=recipe.seed,
-        on_skip=lambda reason: note(reason, quiet),
-    )
-    with progress(quiet) as advance:
-        quantized = calibration.quantize(model, images, recipe, advance)
+    quantized = quantize_model(model, recipe, calib, quiet)
     with TemporaryDirectory() as folder:
         return quantized, dfsq.save(quantized, Path(folder) / "artifact.safetensors")

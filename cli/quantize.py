@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.console import note, print_report, print_table, progress, size_text
+from cli.calibrating import quantize_model
+from cli.console import note, print_report, print_table, size_text
 from cli.options import (
     checkpoint_options,
     common_options,
@@ -190,17 +191,7 @@ def quantize(
     check_outputs([checkpoint], [output], reports)
     model = dfsq.load(checkpoint, arch=arch, scale=scale, rgb_range=rgb_range, device=device)
     benchmarks = _benchmarks(data, sets, model.scale)
-    images = calibration.PatchStream(
-        calib or samples.calibration_images(),
-        scale=model.scale,
-        patches=recipe.patches,
-        patch_size=recipe.patch_size,
-        seed=recipe.seed,
-        is_lr=calib_is_lr,
-        on_skip=lambda reason: note(reason, quiet),
-    )
-    with progress(quiet) as advance:
-        quantized = calibration.quantize(model, images, recipe, advance)
+    quantized = quantize_model(model, recipe, calib, quiet, is_lr=calib_is_lr)
     size = dfsq.save(quantized, output)
     if not calib:
         note("calibrated on sample photographs; give your own with --calib PATH", quiet)
