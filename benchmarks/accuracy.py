@@ -47,6 +47,8 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 }
 ABLATED = ("IMDN ×2", "EDSR-baseline ×2")
 BITS = (4, 3, 2)
+MISSING = "–"
+"""Stands for what has not been measured; rows of nothing else are left out."""
 
 Row = Mapping[str, float]
 
@@ -114,12 +116,13 @@ def recipe_table(measured: Mapping[str, Row]) -> str:
     lines = ["| recipe | bits | " + " | ".join(f"{network}<br>{SETS[network]}" for network in SETS) + " |"]
     lines.append("|---|---|" + "---:|" * len(SETS))
     references = (f"{network} | FP32" for network in SETS)
-    scores = (f"{measured[key]['psnr']:.2f}" if key in measured else "–" for key in references)
+    scores = (f"{measured[key]['psnr']:.2f}" if key in measured else MISSING for key in references)
     lines.append(f"| full precision | | {' | '.join(scores)} |")
     for bits in BITS:
         for name in RECIPES:
             cells = [cell(measured, network, name, bits, RECIPES) for network in SETS]
-            lines.append(f"| {name} | W{bits}A{bits} | {' | '.join(cells)} |")
+            if set(cells) != {MISSING}:
+                lines.append(f"| {name} | W{bits}A{bits} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -130,7 +133,8 @@ def ablation_table(measured: Mapping[str, Row]) -> str:
     lines.append("|---|" + "---:|" * len(columns))
     for label in ABLATIONS:
         cells = [cell(measured, network, label, bits, ()) for network, bits in columns]
-        lines.append(f"| {label} | {' | '.join(cells)} |")
+        if set(cells) != {MISSING}:
+            lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -138,7 +142,7 @@ def cell(measured: Mapping[str, Row], network: str, name: str, bits: int, rivals
     """The drop of one row, bold where no rival's is smaller."""
     row = measured.get(f"{network} | {name} | {bits}")
     if row is None:
-        return "–"
+        return MISSING
     scores = [measured[key]["psnr"] for each in rivals if (key := f"{network} | {each} | {bits}") in measured]
     text = f"{measured[f'{network} | FP32']['psnr'] - row['psnr']:.2f}"
     return f"**{text}**" if scores and row["psnr"] == max(scores) else text
