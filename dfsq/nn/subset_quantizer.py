@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from dfsq.nn.error_feedback import ErrorFeedback
-from dfsq.quantizers.normalization import bin_index, channel_statistics
+from dfsq.quantizers.lookup import round_to_points
+from dfsq.quantizers.normalization import channel_statistics
 from dfsq.quantizers.subset import value_table
 from dfsq.quantizers.universal import UniversalSet
 from dfsq.quantizers.weights import pack_points, unpack_points
@@ -18,6 +19,8 @@ class SubsetQuantizer(nn.Module):
     """Quantizes every channel of every sample to its 2^bits points, in units of that channel's own spread."""
 
     points: Tensor
+    values: Tensor
+    edges: Tensor
     table: Tensor
     limit: Tensor | None
     fixed: Tensor | None
@@ -48,40 +51,39 @@ class SubsetQuantizer(nn.Module):
         self.channel_axis = channel_axis
         # Not in the state dict: an artifact stores the points packed, and the table follows from them.
         self.register_buffer("points", points, persistent=False)
+        ascending = points.T.contiguous()
+        self.register_buffer("values", universal.values(ascending), persistent=False)
+        # Bins are half as wide as 1 / denominator, so the sum of two numerators is the bin of their midpoint.
+        self.register_buffer("edges", (ascending[:-1] + ascending[1:]).float(), persistent=False)
         self.register_buffer("table", value_table(points, universal), persistent=False)
         self.register_buffer("limit", limit, persistent=False)
         self.register_buffer("fixed", fixed, persistent=False)
         self.feedback = feedback
 
     def forward(self, x: Tensor) -> Tensor:
-        """Quantize ``x``, any shape with samples on axis 0 and channels on ``channel_axis``; same shape and layout."""
-        shift, spread = self._statistics(x)
-        if self.feedback is not None:
-            values = self._with_feedback(x if shift is None else x - shift, spread)
-            return values if shift is None else values.add_(shift)
-        channels, bins = self.table.shape
-        index = bin_index(x, shift, spread, bins).movedim(self.channel_axis, -1)
-        index = index + torch.arange(0, channels * bins, bins, device=x.device, dtype=torch.int32)
-        values = self.table.view(-1).index_select(0, index.reshape(-1)).view(index.shape)
-        values = values.movedim(-1, self.channel_axis)
-        return values * spread if shift is None else torch.addcmul(shift, values, spread)
+        """Quantize ``x``, any shape with samples on axis 0 and channels on ``channel_axis``.
 
-    def _statistics(self, x: Tensor) -> tuple[Tensor | None, Tensor]:
-        """Shift and spread by which ``x`` is normalized."""
+        The result has the same shape; in memory, channels come last.
+        """
+        samples = x.movedim(self.channel_axis, -1).contiguous()
+        result = torch.empty(samples.shape, device=x.device)
+        for index, (shift, spread) in enumerate(self._statistics(x)):
+            channels = len(spread)
+            flat = samples[index].reshape(-1, channels)
+            rounded = self.feedback or round_to_points
+            result[index].view(-1, channels).copy_(rounded(flat, shift, spread, self.values, self.edges, self.table))
+        return result.movedim(-1, self.channel_axis)
+
+    def _statistics(self, x: Tensor) -> Iterator[tuple[Tensor | None, Tensor]]:
+        """Shift and spread of every sample of ``x``, each ``(C,)``, or ``(1,)`` for the whole tensor."""
         if self.fixed is not None:
-            return self.fixed[0], self.fixed[1]
+            yield from [(self.fixed[:1], self.fixed[1:])] * len(x)
+            return
         shift, spread = channel_statistics(x, self.signed, self.channel_axis)
-        if self.limit is not None:
-            spread = torch.minimum(spread, self.limit.view(-1, *[1] * (x.dim() - 1 - self.channel_axis % x.dim())))
-        return shift, spread
-
-    def _with_feedback(self, x: Tensor, spread: Tensor) -> Tensor:
-        assert self.feedback is not None
-        samples, spreads = x.movedim(self.channel_axis, 1), spread.movedim(self.channel_axis, 1)
-        result = torch.empty_like(samples)
-        for sample, own, to in zip(samples, spreads, result, strict=True):
-            to.copy_(self.feedback(sample.flatten(1), self.table, own.flatten()).view(sample.shape))
-        return result.movedim(1, self.channel_axis)
+        for index in range(len(x)):
+            own = spread[index].flatten()
+            limited = own if self.limit is None else torch.minimum(own, self.limit)
+            yield None if shift is None else shift[index].flatten(), limited
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Tensors to store, by suffix."""
