@@ -14,6 +14,7 @@ from cli.console import note, print_table
 from cli.options import (
     checkpoint_options,
     common_options,
+    compile_option,
     data_options,
     prepare,
     quiet_option,
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone, unrounded.  [default: a table]")
 @report_option
 @checkpoint_options
+@compile_option
 @quiet_option
 @common_options
 def compare(
@@ -80,6 +82,7 @@ def compare(
     as_json: bool,
     reports: tuple[Path, ...],
     device: str,
+    compile_: bool,
     quiet: bool,
     **overrides: Any,
 ) -> None:
@@ -100,7 +103,7 @@ def compare(
     from dfsq.report.json_report import to_json
     from dfsq.report.report import Report
 
-    prepare(device)
+    prepare(device, compile_)
     check_outputs([checkpoint], [], reports)
     shared = {} if patches is None else {"patches": patches}
     chosen = [calibration.recipe(name, w_bits=int(b), a_bits=int(b), **shared) for b in bits for name in recipes]

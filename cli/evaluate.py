@@ -14,6 +14,7 @@ from cli.console import note, print_report
 from cli.options import (
     checkpoint_options,
     common_options,
+    compile_option,
     data_options,
     prepare,
     quiet_option,
@@ -89,6 +90,7 @@ def _limits(_context: click.Context, _option: click.Parameter, values: tuple[str
 )
 @click.option("--tolerance", metavar="DB", type=float, default=0.0, show_default=True, help="Allowance of --baseline.")
 @checkpoint_options
+@compile_option
 @quiet_option
 @common_options
 def evaluate(
@@ -107,6 +109,7 @@ def evaluate(
     baseline: Path | None,
     tolerance: float,
     device: str,
+    compile_: bool,
     quiet: bool,
     **overrides: Any,
 ) -> int:
@@ -126,7 +129,7 @@ def evaluate(
     from dfsq.report.json_report import read_json
     from dfsq.report.report import ModelReport, Report
 
-    prepare(device)
+    prepare(device, compile_)
     check_outputs(models, [], reports)
     earlier = read_json(baseline) if baseline else None
     loaded = [(name, dfsq.load(path, device=device, **overrides), _size(path)) for name, path in _names(models).items()]

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from cli.console import note
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -57,6 +59,16 @@ def data_options(command: Command) -> Command:
     )(command)
 
 
+def compile_option(command: Command) -> Command:
+    """Add ``--compile``."""
+    return click.option(
+        "--compile",
+        "compile_",
+        is_flag=True,
+        help="Round activations by compiled code: faster once some seconds have gone into it.  [default: off]",
+    )(command)
+
+
 def split_commas(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     """Callback of a repeatable option whose values may also be separated by commas."""
     return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
@@ -74,15 +86,20 @@ def report_option(command: Command) -> Command:
     )(command)
 
 
-def prepare(device: str) -> None:
+def prepare(device: str, compile_: bool = False) -> None:
     """Make torch ready for a long run. Raises :class:`~dfsq.errors.UsageError` for a device that it does not have."""
     import torch
 
     from dfsq.errors import UsageError
-    from dfsq.runtime import keep_freed_memory
+    from dfsq.runtime import compile_quantizers, keep_freed_memory
 
     keep_freed_memory()
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(f"device {device!r} is not available here; use --device cpu") from error
+    if compile_:
+        try:
+            compile_quantizers(device)
+        except Exception as error:  # what is raised differs between compilers
+            note(f"running without --compile: {' '.join(str(error).split())[:200]}")

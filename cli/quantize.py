@@ -13,6 +13,7 @@ from cli.console import note, print_report, print_table, size_text
 from cli.options import (
     checkpoint_options,
     common_options,
+    compile_option,
     data_options,
     prepare,
     quiet_option,
@@ -139,6 +140,7 @@ def _number_or(word: str, number: type[int] | type[float]) -> Callable[..., int 
 @click.option("--no-eval", is_flag=True, help="Do not evaluate.  [default: off]")
 @report_option
 @checkpoint_options
+@compile_option
 @quiet_option
 @common_options
 def quantize(
@@ -158,6 +160,7 @@ def quantize(
     scale: int | None,
     rgb_range: float | None,
     device: str,
+    compile_: bool,
     quiet: bool,
     **choices: Any,
 ) -> None:
@@ -185,7 +188,7 @@ def quantize(
     from dfsq.evaluation import samples
     from dfsq.report.report import Report, bits_of
 
-    prepare(device)
+    prepare(device, compile_)
     recipe = calibration.recipe(recipe_name, **changes)
     output = output or Path(f"{Path(checkpoint).stem}-{_bits(recipe)}.safetensors")
     check_outputs([checkpoint], [output], reports)

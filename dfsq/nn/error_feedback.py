@@ -21,7 +21,7 @@ _BLOCK = 8
 """Channels whose corrections from all channels before them are computed in one matrix product."""
 _PIXELS = 8192
 """Pixels worked on together: their values and errors stay within a CPU cache."""
-_COMPILED_PIXELS = 65536
+_COMPILED_PIXELS = 16384
 """The same for compiled code, which passes through memory less often."""
 
 Block = Callable[[Tensor, Tensor, slice], tuple[Tensor, Tensor]]
@@ -68,7 +68,7 @@ class ErrorFeedback(nn.Module):
 
         result = torch.empty_like(x)
         for pixels, to in zip(torch.split(x, step), torch.split(result, step), strict=True):
-            to[:, self.order] = self._round(pixels.T[self.order], round_block).T
+            to[:, self.order] = self._round(pixels.index_select(1, self.order).T.contiguous(), round_block).T
         return result
 
     def _round(self, x: Tensor, round_block: Block) -> Tensor:
