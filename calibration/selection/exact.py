@@ -2,19 +2,28 @@
 
 Between two neighbouring chosen points u < v the error depends on nothing else: bins left of their midpoint go to u, the
 others to v. So the best selection is a shortest path over U with k nodes, found by dynamic programming in O(k·|U|²) per
-channel; the edge costs come from prefix moments of the histogram. There are no restarts and there is no seed.
+channel, without restarts and without a seed.
+
+If all values went to the last point chosen so far, v, the error would be Σ(x − v)². Having u before it as well saves
+Σ(x − v)² − (x − u)² over the values x below the midpoint, which is (v − u) · Σ(u + v − 2x): apart from the factor, a
+function of u + v alone. So the lengths of all edges are one look-up in prefix sums of the histogram.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from calibration.selection.histogram import UNIT, centers
 from dfsq.quantizers.universal import UniversalSet
 
-_BLOCK = 2
-"""Channels solved together: their edge costs stay within a CPU cache."""
+_BLOCK = 32
+"""Channels solved together."""
+_ROWS = 32
+"""Points whose edges from all points below them are considered together: they stay within a CPU cache."""
 
 
 def select(histogram: Tensor, universal: UniversalSet, k: int) -> Tensor:
@@ -22,39 +31,64 @@ def select(histogram: Tensor, universal: UniversalSet, k: int) -> Tensor:
 
     ``histogram`` is int64 ``(C, bins)``. Among equally good selections the one with the lower points wins.
     """
-    return torch.cat([_select_block(block, universal, k) for block in torch.split(histogram, _BLOCK)])
+    graph = _Graph(histogram, universal, k)
+    return torch.cat([graph.best(block) for block in torch.split(histogram.double(), _BLOCK)])
 
 
 def least_errors(histogram: Tensor, universal: UniversalSet, most: int) -> Tensor:
     """Mean squared error of the best selections of 1…``most`` points: float64 ``(C, most)``, for values in −1…1."""
+    graph = _Graph(histogram, universal, most)
     errors = []
-    for block in torch.split(histogram, _BLOCK):
-        _, _, right, lengths = _shortest(block, universal, most)
-        least = torch.stack([(length + right).amin(1) for length in lengths], 1)
+    for block in torch.split(histogram.double(), _BLOCK):
+        alone, _, savings = graph.paths(block)
+        least = torch.stack([(alone - saved).amin(1) for saved in savings], 1)
         errors.append(least / block.sum(1, keepdim=True).clamp(min=1))
     return torch.cat(errors) / (UNIT * universal.denominator) ** 2
 
 
-def _select_block(histogram: Tensor, universal: UniversalSet, k: int) -> Tensor:
-    candidates, between, right, lengths = _shortest(histogram, universal, k)
-    channels = torch.arange(len(histogram))
-    path = [(lengths[-1] + right).argmin(1)]
-    for length in reversed(lengths[:-1]):
-        path.append((length + between[channels, path[-1]]).argmin(1))
-    return candidates[torch.stack(path[::-1], 1)]
+class _Graph:
+    """Paths of k points; what does not depend on the channel is computed once."""
 
+    def __init__(self, histogram: Tensor, universal: UniversalSet, k: int) -> None:
+        self.candidates = _hull(histogram, universal, k)
+        self._k = k
+        self._position = centers(universal)
+        self._boundary = UNIT * torch.arange(-universal.bins // 2, universal.bins // 2 + 1, dtype=torch.float64)
+        u, v = self.candidates[None, :], self.candidates[:, None]
+        # Edge v behind u: the bin edge of their midpoint, or the last entry of the gains for what cannot be.
+        self._edge = torch.where(u < v, u + v + universal.bins // 2, universal.bins + 1)
+        self._factor = torch.where(u < v, UNIT * (v - u).double(), 1.0)
 
-def _shortest(histogram: Tensor, universal: UniversalSet, k: int) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    """Candidates, edge costs, costs of ending, and the least costs of having come to each candidate in 1…k steps."""
-    candidates = _hull(histogram, universal, k)
-    left, between, right = _costs(histogram, candidates, universal)
-    # lengths[t][c, v]: least error of all values below v when v is the (t + 1)-th chosen point
-    lengths = [left]
-    sums = torch.empty_like(between)
-    for _ in range(k - 1):
-        torch.add(between, lengths[-1][:, None, :], out=sums)
-        lengths.append(sums.amin(2))
-    return candidates, between, right, lengths
+    def best(self, counts: Tensor) -> Tensor:
+        """The best points of channels with ``counts`` ``(C, bins)``."""
+        alone, gains, savings = self.paths(counts)
+        chosen = (alone - savings[-1]).argmin(1)
+        path = [chosen]
+        for saved in reversed(savings[:-1]):
+            chosen = (saved + gains.gather(1, self._edge[chosen]) * self._factor[chosen]).argmax(1)
+            path.append(chosen)
+        return self.candidates[torch.stack(path[::-1], 1)]
+
+    def paths(self, counts: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """The error of every candidate alone ``(C, n)``; for every bin edge, Σ(2 · edge − 2x) over the values below it;
+        and the most that paths of 1…k points to each candidate save, ``(C, n)`` each.
+        """
+        below, weighted = (F.pad(each.cumsum(1), (1, 0)) for each in (counts, counts * self._position))
+        point = UNIT * self.candidates.double()
+        squares = counts @ self._position.square()
+        alone = squares[:, None] - 2 * point * weighted[:, -1:] + point.square() * below[:, -1:]
+        gains = F.pad(self._boundary * below - 2 * weighted, (0, 1), value=-torch.inf)
+        savings = [torch.zeros_like(alone) for _ in range(self._k)]
+        # A piece of the edges serves all lengths of paths while it is in the cache.
+        for start in range(0, len(point), _ROWS):
+            rows = slice(start, start + _ROWS)
+            edge, factor = self._edge[rows, : rows.stop], self._factor[rows, : rows.stop]
+            edges = gains.index_select(1, edge.reshape(-1)).view(-1, *edge.shape).mul_(factor)
+            sums = torch.empty_like(edges)
+            for shorter, longer in pairwise(savings):
+                torch.add(edges, shorter[:, None, : rows.stop], out=sums)
+                torch.amax(sums, 2, out=longer[:, rows])
+        return alone, gains, savings
 
 
 def _hull(histogram: Tensor, universal: UniversalSet, k: int) -> Tensor:
@@ -67,28 +101,3 @@ def _hull(histogram: Tensor, universal: UniversalSet, k: int) -> Tensor:
     first = int((edges <= occupied[0]).sum()) - 1
     last = len(elements) - int((edges > occupied[-1]).sum())
     return elements[first : last + 1] if last - first + 1 >= k else elements
-
-
-def _costs(histogram: Tensor, candidates: Tensor, universal: UniversalSet) -> tuple[Tensor, Tensor, Tensor]:
-    """Error below the first point ``(C, n)``, between neighbours ``(C, v, u)`` and above the last point ``(C, n)``.
-
-    Between neighbours it is inf unless u < v.
-    """
-    counts = histogram.double()
-    position = centers(universal)
-    moments = [torch.nn.functional.pad((counts * position**power).cumsum(1), (1, 0)) for power in range(3)]
-    point = UNIT * candidates.double()
-    edge = 2 * candidates + universal.bins // 2
-    # The expanded square, summed over the bins left of an edge with the given index, about a point.
-    midpoint = candidates[:, None] + candidates[None, :] + universal.bins // 2  # (v, u)
-
-    def until(edges: Tensor, about: Tensor) -> Tensor:
-        zeroth, first, second = (moment[:, edges] for moment in moments)
-        return second - 2 * about * first + about.square() * zeroth
-
-    below = until(edge, point)
-    total = moments[2][:, -1:] - 2 * point * moments[1][:, -1:] + point.square() * moments[0][:, -1:]
-    lower = until(midpoint, point[None, :]) - below[:, None, :]
-    upper = below[:, :, None] - until(midpoint, point[:, None])
-    ordered = candidates[None, :] < candidates[:, None]
-    return below, torch.where(ordered, lower + upper, torch.inf), total - below
