@@ -74,15 +74,23 @@ def report_option(command: Command) -> Command:
     )(command)
 
 
-def prepare(device: str) -> None:
-    """Make torch ready for a long run. Raises :class:`~dfsq.errors.UsageError` for a device that it does not have."""
+def prepare(device: str) -> str:
+    """Make torch ready for a long run, with other processes if there are any; returns the device of this one.
+
+    Raises :class:`~dfsq.errors.UsageError` for a device that torch does not have.
+    """
     import torch
 
+    from dfsq import distributed
     from dfsq.errors import UsageError
     from dfsq.runtime import keep_freed_memory
 
     keep_freed_memory()
+    device = distributed.start(device)
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(f"device {device!r} is not available here; use --device cpu") from error
+    if device.startswith("cuda:"):
+        torch.cuda.set_device(device)
+    return device
