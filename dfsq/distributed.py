@@ -26,6 +26,8 @@ Result = TypeVar("Result")
 _PATIENCE = timedelta(days=1)
 """How long a process waits for one that works. One that has died is noticed at once: its connections close."""
 
+_LOST = "a worker process was lost or the run was terminated; no file was left unfinished, run again"
+
 
 @dataclass(frozen=True)
 class _Group:
@@ -62,8 +64,8 @@ def start(device: str) -> str:
         backend = "cpu:gloo,cuda:nccl"
     with _losing_a_worker():
         store, _, _ = next(rendezvous("env://", rank, size))
+        _group = _Group(rank, size, store)
         distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
-    _group = _Group(rank, size, store)
     signal.signal(signal.SIGTERM, _terminated)
     if device.startswith("cuda:"):
         raise UsageError(f"--device {device} would be the same GPU for all {size} processes; use --device cuda")
@@ -71,11 +73,12 @@ def start(device: str) -> str:
 
 
 def finish() -> None:
-    """Wait until all processes are done: ``torchrun`` ends the others when one leaves with a failed gate."""
+    """Wait until all processes are done: when one leaves with a failed gate, ``torchrun`` ends the others."""
     global _group
     if _group is not None:
         from torch import distributed
 
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         gather(None)
         distributed.destroy_process_group()
         _group = None
@@ -169,8 +172,9 @@ def _losing_a_worker() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise WorkerLostError("a worker process was lost; no file was left unfinished, run again") from error
+        raise WorkerLostError(_LOST) from error
 
 
 def _terminated(_signal: int, _frame: object) -> NoReturn:
-    raise WorkerLostError("a worker process was lost or the run was terminated; no file was left unfinished, run again")
+    """``torchrun`` ends all processes when one is lost, and when it is ended itself."""
+    raise WorkerLostError(_LOST)
