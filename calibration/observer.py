@@ -14,6 +14,8 @@ from dfsq import distributed
 from dfsq.quantizers.normalization import EPSILON, bin_index, channel_statistics
 from dfsq.quantizers.universal import UniversalSet
 
+_SAMPLED = 8192
+"""Values of an image that are counted at least for the histogram of a whole tensor, evenly spaced."""
 _HALF = 2**15
 """Bins on either side of zero for the values of a whole tensor."""
 _TINY = 2.0**-100
@@ -111,7 +113,9 @@ class TensorObserver:
         low, high = float(x.amin()), float(x.amax())
         self._low, self._high = min(self._low, low), max(self._high, high)
         self._reach(math.frexp(max(-low, high, _TINY))[1])
-        index = (x.flatten() * (_HALF * 2.0**-self._exponent)).floor_().clamp_(-_HALF, _HALF - 1).int() + _HALF
+        values = x.flatten(1)
+        values = values[:, :: max(1, values.shape[1] // _SAMPLED)].flatten()
+        index = (values * (_HALF * 2.0**-self._exponent)).floor_().clamp_(-_HALF, _HALF - 1).int() + _HALF
         self._counts += torch.bincount(index, minlength=2 * _HALF).cpu()
 
     def _reach(self, exponent: int) -> None:

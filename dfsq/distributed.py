@@ -93,6 +93,7 @@ def is_first_to_fail() -> bool:
     """Whether no other process has asked this before: only that one tells why the run ends."""
     if _group is None:
         return launched_rank() == 0
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is about to end
     try:
         return _group.store.add("dfsq/failed", 1) == 1
     except RuntimeError:  # the store has gone, and with it whoever else could tell

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -87,10 +88,14 @@ def evaluate_bicubic(benchmarks: Iterable[Benchmark]) -> tuple[SetResult, ...]:
             each.name,
             each.scale,
             False,
-            tuple(ImageResult(p.name, bicubic_baseline(p.read(each.scale)[1], each.scale)) for p in each.pairs),
+            tuple(distributed.share(each.pairs, partial(_score_bicubic, each.scale))),
         )
         for each in benchmarks
     )
+
+
+def _score_bicubic(scale: int, pair: Pair) -> ImageResult:
+    return ImageResult(pair.name, bicubic_baseline(pair.read(scale)[1], scale))
 
 
 def _evaluate_set(model: SRModel, benchmark: Benchmark, on_image: Callable[[Upscaled], None]) -> SetResult:

@@ -24,7 +24,7 @@ def cuts(images: Tensor) -> list[Sequence[Tensor]]:
 
 @pytest.mark.parametrize("name", ["fast", "paper", "mse", "percentile"])
 def test_artifacts_are_the_same_to_the_bit(small_model: SRModel, tmp_path: Path, name: str) -> None:
-    images = torch.rand(7, 3, 24, 24)
+    images = torch.rand(7, 3, 48, 48)
     contents = []
     for batches in cuts(images):
         dfsq.save(quantize(small_model, batches, recipe(name, restarts=1)), tmp_path / "a.safetensors")
