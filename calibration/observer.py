@@ -120,11 +120,12 @@ class TensorObserver:
 
     def _reach(self, exponent: int) -> None:
         """Merge bins until they reach to 2^``exponent`` at least."""
-        merged = 2 ** min(max(0, exponent - self._exponent), _HALF.bit_length() - 1)
-        counts = self._counts.view(-1, merged).sum(1)
-        outside = _HALF - len(counts) // 2
-        self._counts = torch.nn.functional.pad(counts, (outside, outside))
-        self._exponent = max(self._exponent, exponent)
+        if exponent > self._exponent:
+            merged = 2 ** min(exponent - self._exponent, _HALF.bit_length() - 1)
+            counts = self._counts.view(-1, merged).sum(1)
+            outside = _HALF - len(counts) // 2
+            self._counts = torch.nn.functional.pad(counts, (outside, outside))
+            self._exponent = exponent
 
     def reduce(self, device: torch.device) -> None:
         """Add up what this layer's observers in all processes have seen, on ``device``."""

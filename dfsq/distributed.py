@@ -55,13 +55,12 @@ def start(device: str) -> str:
     global _group
     if _group is not None or "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["WORLD_SIZE"] == "1":
         return device
-    from torch import distributed
+    from torch import cuda, distributed
     from torch.distributed.rendezvous import rendezvous
 
     rank, size = launched_rank(), int(os.environ["WORLD_SIZE"])
-    backend = "gloo"
-    if device.startswith("cuda") and distributed.is_nccl_available():
-        backend = "cpu:gloo,cuda:nccl"
+    on_gpus = device.startswith("cuda") and cuda.is_available() and distributed.is_nccl_available()
+    backend = "cpu:gloo,cuda:nccl" if on_gpus else "gloo"
     with _losing_a_worker():
         store, _, _ = next(rendezvous("env://", rank, size))
         _group = _Group(rank, size, store)
