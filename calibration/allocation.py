@@ -26,6 +26,7 @@ from calibration.sequential import rows_of
 from dfsq.errors import UsageError
 from dfsq.model import SRModel
 from dfsq.nn import channel_axis
+from dfsq.quantizers.normalization import channel_statistics
 from dfsq.quantizers.universal import UniversalSet
 from dfsq.quantizers.weights import weight_bins
 
@@ -93,8 +94,8 @@ def mixed_precision(
     views = {name: _View(model.net.get_submodule(name), recipe) for name in names}
     handles = [model.net.get_submodule(name).register_forward_pre_hook(view.see) for name, view in views.items()]
     try:
-        for batch in batches:
-            model(batch)
+        for image in (image for batch in batches for image in torch.split(batch, 1)):
+            model(image)
     finally:
         for handle in handles:
             handle.remove()
@@ -116,19 +117,24 @@ class _View:
     def __init__(self, layer: Layer, recipe: Recipe) -> None:
         self._layer = layer
         self._observer = HistogramObserver(recipe.universal_set, channel_axis(layer))
+        # The sums of squared spreads, as the input turns out to be signed or not.
+        self._squares = {signed: torch.zeros((), dtype=torch.float64) for signed in (True, False)}
         self._moments = [Moments(layer.weight[0].numel()) for _ in range(getattr(layer, "groups", 1))]
         self._elements = 0
 
     def see(self, _layer: Layer, inputs: tuple[Tensor, ...]) -> None:
         x = inputs[0]
         self._observer.observe(x)
+        for signed in self._squares:
+            _, spread = channel_statistics(x, signed, channel_axis(self._layer))
+            self._squares[signed] = self._squares[signed] + spread.double().square().sum(0).flatten().cpu()
         self._elements += x.numel()
         for one in torch.split(x, 1):
             for moments, rows in zip(self._moments, rows_of(self._layer, one), strict=True):
                 moments.add(rows, rows)
 
     def input_choice(self, sensitivity: Sensitivity, universal: UniversalSet, widths: Iterable[int]) -> Choice:
-        weights = weights_of_errors(sensitivity.inputs) * self._observer.mean_square_spread()
+        weights = weights_of_errors(sensitivity.inputs) * self._squares[self._observer.signed] / self._observer.samples
         return Choice(self._elements, _errors(self._observer.histogram(), weights, universal, widths))
 
     def weight_choice(self, sensitivity: Sensitivity, universal: UniversalSet, widths: Iterable[int]) -> Choice:

@@ -1,4 +1,7 @@
-"""Streaming statistics of a layer's input: integer histograms of the normalized values, nothing else is kept."""
+"""Streaming statistics of a layer's input: integer histograms and extremes, nothing else is kept.
+
+Neither depends on the order of the images, on how they are cut into batches, or on which process has seen which.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +10,30 @@ import math
 import torch
 from torch import Tensor
 
+from dfsq import distributed
 from dfsq.quantizers.normalization import EPSILON, bin_index, channel_statistics
 from dfsq.quantizers.universal import UniversalSet
 
-_SAMPLED = 65536
-"""Values of a batch that are kept for the histogram of a whole tensor."""
+_SAMPLED = 8192
+"""Values of an image that are counted at least for the histogram of a whole tensor, evenly spaced."""
+_HALF = 2**15
+"""Bins on either side of zero for the values of a whole tensor."""
+_TINY = 2.0**-100
+"""Smallest reach of these bins, for tensors of zeros."""
 
 
 class HistogramObserver:
     """Counts the channel-wise normalized input of one layer on the grid of the universal set.
 
     Whether the input is non-negative, and so how it is normalized, is only known at the end. Both histograms are
-    counted until the first negative value, which settles it. Counts are integers, so neither batch order nor batch size
-    changes the result.
+    counted until the first negative value, which settles it.
     """
 
     def __init__(self, universal: UniversalSet, channel_axis: int) -> None:
         self._universal = universal
         self._channel_axis = channel_axis
-        self._signed: Tensor | None = None
-        self._non_negative: Tensor | None = None
-        self._spreads = {True: torch.zeros(()), False: torch.zeros(())}
-        self._squares = {True: torch.zeros(()), False: torch.zeros(())}
+        self._counts: dict[bool, Tensor] = {}
+        self._spreads: dict[bool, Tensor] = {}
         self.samples = 0
         """How many samples were seen."""
         self.signed = False
@@ -38,58 +43,97 @@ class HistogramObserver:
         """Count one batch: samples on axis 0, channels on the layer's channel axis."""
         self.samples += len(x)
         self.signed = self.signed or bool(x.amin() < 0)
-        self._signed = self._count(x, True, self._signed)
-        self._non_negative = None if self.signed else self._count(x, False, self._non_negative)
+        self._count(x, True)
+        if not self.signed:
+            self._count(x, False)
 
-    def _count(self, x: Tensor, signed: bool, total: Tensor | None) -> Tensor:
+    def _count(self, x: Tensor, signed: bool) -> None:
         bins = self._universal.bins
         shift, spread = channel_statistics(x, signed, self._channel_axis)
-        self._squares[signed] = self._squares[signed].to(x.device) + spread.square().sum(0).flatten()
-        self._spreads[signed] = torch.maximum(self._spreads[signed].to(x.device), spread.amax(0).flatten())
         index = bin_index(x, shift, spread, bins)
         index = index.movedim(self._channel_axis, -1)
         channels = index.shape[-1]
         flat = index + torch.arange(0, channels * bins, bins, device=x.device, dtype=torch.int32)
         counts = torch.bincount(flat.reshape(-1), minlength=channels * bins).view(channels, bins)
-        return counts if total is None else total.add_(counts)
+        spreads = spread.amax(0).flatten()
+        if signed in self._counts:
+            self._counts[signed] += counts
+            self._spreads[signed] = torch.maximum(self._spreads[signed], spreads)
+        else:
+            self._counts[signed], self._spreads[signed] = counts, spreads
+
+    def reduce(self, device: torch.device) -> None:
+        """Add up what this layer's observers in all processes have seen, on ``device``."""
+        own = self._counts.get(True)
+        seen = distributed.gather((self.samples, self.signed, 0 if own is None else len(own)))
+        self.samples, self.signed = sum(samples for samples, _, _ in seen), any(signed for _, signed, _ in seen)
+        channels = max(channels for _, _, channels in seen)
+        if channels:
+            counts = self._counts.get(self.signed)
+            if counts is None:  # this process was given no images
+                counts = torch.zeros(channels, self._universal.bins, dtype=torch.int64, device=device)
+                self._spreads[self.signed] = torch.zeros(channels, device=device)
+            self._counts[self.signed] = distributed.total(counts)
+            self._spreads[self.signed] = distributed.largest(self._spreads[self.signed])
 
     def histogram(self) -> Tensor:
         """Counts per channel and bin over −1…1: int64 ``(C, bins)`` on the CPU.
 
         Raises RuntimeError before any input was seen.
         """
-        counts = self._signed if self.signed else self._non_negative
-        if counts is None:
+        if self.signed not in self._counts:
             raise RuntimeError("the layer was never called during calibration")
-        return counts.cpu()
+        return self._counts[self.signed].cpu()
 
     def spread(self) -> Tensor:
         """Largest spread that any sample had, per channel: float32 ``(C,)`` on the CPU."""
         return self._spreads[self.signed].cpu()
 
-    def mean_square_spread(self) -> Tensor:
-        """Mean over samples of the squared spread, per channel: float32 ``(C,)`` on the CPU."""
-        return self._squares[self.signed].cpu() / self.samples
-
 
 class TensorObserver:
-    """Sees the values of a whole tensor, for ranges that are fixed before the network runs."""
+    """Counts the values of a whole tensor, for ranges that are fixed before the network runs.
+
+    The range is only known at the end. Bins reach to a power of two on either side of zero; where a value lies beyond,
+    neighbours are merged until they reach that far: the result is as if they always had.
+    """
 
     signed = True
 
     def __init__(self, universal: UniversalSet) -> None:
         self._universal = universal
         self._low, self._high = math.inf, -math.inf
-        self._sampled: list[Tensor] = []
+        self._exponent = math.frexp(_TINY)[1]
+        self._counts = torch.zeros(2 * _HALF, dtype=torch.int64)
         self.samples = 0
         """How many samples were seen."""
 
     def observe(self, x: Tensor) -> None:
         """Count one batch."""
         self.samples += len(x)
-        self._low, self._high = min(self._low, float(x.amin())), max(self._high, float(x.amax()))
-        values = x.flatten()
-        self._sampled.append(values[:: max(1, len(values) // _SAMPLED)].cpu())
+        low, high = float(x.amin()), float(x.amax())
+        self._low, self._high = min(self._low, low), max(self._high, high)
+        self._reach(math.frexp(max(-low, high, _TINY))[1])
+        values = x.flatten(1)
+        values = values[:, :: max(1, values.shape[1] // _SAMPLED)].flatten()
+        index = (values * (_HALF * 2.0**-self._exponent)).floor_().clamp_(-_HALF, _HALF - 1).int() + _HALF
+        self._counts += torch.bincount(index, minlength=2 * _HALF).cpu()
+
+    def _reach(self, exponent: int) -> None:
+        """Merge bins until they reach to 2^``exponent`` at least."""
+        if exponent > self._exponent:
+            merged = 2 ** min(exponent - self._exponent, _HALF.bit_length() - 1)
+            counts = self._counts.view(-1, merged).sum(1)
+            outside = _HALF - len(counts) // 2
+            self._counts = torch.nn.functional.pad(counts, (outside, outside))
+            self._exponent = exponent
+
+    def reduce(self, device: torch.device) -> None:
+        """Add up what this layer's observers in all processes have seen, on ``device``."""
+        seen = distributed.gather((self.samples, self._low, self._high, self._exponent))
+        samples, lows, highs, exponents = zip(*seen, strict=True)
+        self.samples, self._low, self._high = sum(samples), min(lows), max(highs)
+        self._reach(max(exponents))
+        self._counts = distributed.total(self._counts.to(device)).cpu()
 
     def fixed(self) -> Tensor:
         """Middle and half the width of the range: float32 ``(2,)``."""
@@ -97,8 +141,10 @@ class TensorObserver:
 
     def histogram(self) -> Tensor:
         """Counts per bin over the range: int64 ``(1, bins)``. Raises RuntimeError before any input was seen."""
-        if not self._sampled:
+        if not self.samples:
             raise RuntimeError("the layer was never called during calibration")
         shift, spread = self.fixed()
-        index = bin_index(torch.cat(self._sampled), shift, spread, self._universal.bins)
-        return torch.bincount(index, minlength=self._universal.bins)[None]
+        centers = (torch.arange(-_HALF, _HALF) + 0.5) * (2.0**self._exponent / _HALF)
+        index = bin_index(centers, shift, spread, self._universal.bins)
+        counts = torch.zeros(self._universal.bins, dtype=torch.int64)
+        return counts.index_add_(0, index, self._counts)[None]

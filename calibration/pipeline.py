@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 
@@ -18,10 +18,12 @@ from calibration.observer import HistogramObserver, TensorObserver
 from calibration.progress import Progress
 from calibration.recipe import MAX_BITS, Recipe
 from calibration.sensitivity import Sensitivity, measure
+from dfsq import distributed
 from dfsq.errors import UsageError
 from dfsq.model import Quantization, SRModel
 from dfsq.networks.scope import QUANTIZABLE, shifts_colours
-from dfsq.nn import counterpart
+from dfsq.nn import QuantizedLayer, SubsetQuantizer, counterpart, quantized_layers
+from dfsq.quantizers.weights import QuantizedWeight
 
 MIN_OUTSIDE = 1000
 """Layers outside the body scope with fewer weights stay as they are: nothing would be saved."""
@@ -36,9 +38,11 @@ def quantize(
     """Quantize a full-precision ``model`` and return a new one; ``model`` itself is not changed.
 
     ``images`` are LR batches ``(N, 3, H, W)`` in 0–1, seen once, one batch at a time: a :class:`PatchStream` or any
-    iterable; compensation, feedback and mixed precision hold all of them at once and need one size. Raises
-    :class:`UsageError` for patterns in the recipe that match no layer, a model that is quantized already, no images, or
-    images of several sizes where they need one.
+    iterable. The network sees them one by one, and nothing but counts and maxima is kept: how they are cut into batches
+    and in which order they come does not matter to the bit. Compensation, feedback and mixed precision hold all of them
+    at once, need one size, and go by their order. Several processes (:mod:`dfsq.distributed`) give what one gives.
+    Raises :class:`UsageError` for patterns in the recipe that match no layer, a model that is quantized already, no
+    images, or images of several sizes where they need one.
     """
     recipe = recipe or Recipe()
     if model.quantization is not None:
@@ -46,45 +50,67 @@ def quantize(
     plan = plan_layers(model, recipe)
     quantized = copy.deepcopy(model)
     # Patches are small; what must not pile up are activations.
-    once = not (recipe.compensation or recipe.feedback or recipe.avg_bits)
-    batches = images if once else [batch.to(_device(model)) for batch in images]
-    sensitivities = {}
-    if not once:
+    if recipe.compensation or recipe.feedback or recipe.avg_bits:
+        batches = [batch.to(_device(model)) for batch in images]
         if len({batch.shape[1:] for batch in batches}) != 1:
             raise UsageError("calibration needs images, all of one size with compensation, feedback or avg_bits")
-        sensitivities = measure(model, list(plan), batches, recipe.seed, progress)
-    if recipe.avg_bits:
-        progress("Allocating bits", 0, 0)
-        plan = mixed_precision(model, plan, batches, sensitivities, recipe)
-    if recipe.compensation:
-        sequential.quantize_layers(quantized, plan, torch.cat(list(batches)), sensitivities, recipe, progress)
+        # Sums in floating point, and layers that wait for one another: the work of one process.
+        work = partial(_quantize_by_sensitivity, model, quantized, plan, recipe=recipe, progress=progress)
+        (layers,) = distributed.share([batches], work)
     else:
-        _quantize_in_parallel(model, quantized, plan, batches, sensitivities, recipe, progress)
+        layers = _quantize_in_parallel(model, plan, images, {}, recipe, progress)
+    for name, layer in layers.items():
+        quantized.net.set_submodule(name, layer.to(_device(model)))
     quantized.quantization = Quantization(recipe.to_dict(), _describe(images))
     return quantized
 
 
-def _quantize_in_parallel(
+def _quantize_by_sensitivity(
     model: SRModel,
     quantized: SRModel,
+    plan: Mapping[str, LayerBits],
+    batches: Sequence[Tensor],
+    recipe: Recipe,
+    progress: Progress,
+) -> dict[str, QuantizedLayer]:
+    """Quantized layers by name, where it matters how the output of ``model`` reacts; ``quantized`` is a copy of it."""
+    sensitivities = measure(model, list(plan), batches, recipe.seed, progress)
+    if recipe.avg_bits:
+        progress("Allocating bits", 0, 0)
+        plan = mixed_precision(model, plan, batches, sensitivities, recipe)
+    if not recipe.compensation:
+        return _quantize_in_parallel(model, plan, batches, sensitivities, recipe, progress)
+    sequential.quantize_layers(quantized, plan, torch.cat(list(batches)), sensitivities, recipe, progress)
+    return dict(quantized_layers(quantized.net))
+
+
+def _quantize_in_parallel(
+    model: SRModel,
     plan: Mapping[str, LayerBits],
     images: PatchStream | Iterable[Tensor],
     sensitivities: Mapping[str, Sensitivity],
     recipe: Recipe,
     progress: Progress,
-) -> None:
-    """Quantize every layer of ``quantized`` from one pass of ``model`` over the images."""
+) -> dict[str, QuantizedLayer]:
+    """Quantized layers by name, from one pass of ``model`` over the images."""
     observers = observe(model, [name for name, bits in plan.items() if bits.a_bits], images, recipe, progress)
-    for done, (name, bits) in enumerate(plan.items()):
+
+    def choose(item: tuple[int, str]) -> tuple[QuantizedWeight, SubsetQuantizer | None]:
+        done, name = item
         progress("Selecting points", done, len(plan))
-        layer = quantized.net.get_submodule(name)
+        layer, bits = model.net.get_submodule(name), plan[name]
         assert isinstance(layer, QUANTIZABLE)
         quantizer = None
         if bits.a_bits is not None and observers[name].samples:
             quantizer = make_input_quantizer(layer, observers[name], bits.a_bits, sensitivities.get(name), recipe)
-            quantizer.to(layer.weight.device)
-        quantized.net.set_submodule(name, counterpart(layer, make_weight(layer.weight, bits, recipe), quantizer))
+        return make_weight(layer.weight, bits, recipe), quantizer
+
+    chosen = distributed.share(list(enumerate(plan)), choose)
     progress("Selecting points", len(plan), len(plan))
+    return {
+        name: counterpart(copy.deepcopy(model.net.get_submodule(name)), *each)
+        for name, each in zip(plan, chosen, strict=True)
+    }
 
 
 def plan_layers(model: SRModel, recipe: Recipe) -> Mapping[str, LayerBits]:
@@ -122,9 +148,10 @@ def observe(
     recipe: Recipe,
     progress: Progress,
 ) -> dict[str, HistogramObserver | TensorObserver]:
-    """Run the full-precision model over all batches and return what the layers called ``names`` were given.
+    """Run the full-precision model over all images and return what the layers called ``names`` were given.
 
-    Raises :class:`UsageError` where there are no batches.
+    One image at a time: in larger batches a convolution may round differently. Several processes take turns.
+    Raises :class:`UsageError` where there are no images.
     """
     observers: dict[str, HistogramObserver | TensorObserver] = {}
     handles = []
@@ -136,15 +163,18 @@ def observe(
     done = 0
     try:
         device = _device(model)
-        for batch in images:
-            progress("Calibrating", done, total)
-            model(batch.to(device))
-            done += len(batch)
+        for image in (image for batch in images for image in batch.unsqueeze(1)):
+            if distributed.is_mine(done):
+                progress("Calibrating", done, total)
+                model(image.to(device))
+            done += 1
     finally:
         for handle in handles:
             handle.remove()
     if not done:
         raise UsageError("no calibration images were given")
+    for observer in observers.values():
+        observer.reduce(device)
     progress("Calibrating", done, done)
     return observers
 

@@ -23,10 +23,12 @@ from cli.options import (
 )
 from cli.outputs import check_outputs, write_reports
 from cli.scoring import score_models
+from dfsq import distributed
 
 if TYPE_CHECKING:
     from calibration import Recipe
     from dfsq.model import SRModel
+    from dfsq.report.report import ModelReport
 
 
 @click.command()
@@ -103,7 +105,7 @@ def compare(
     from dfsq.report.json_report import to_json
     from dfsq.report.report import Report
 
-    prepare(device, compile_)
+    device = prepare(device, compile_)
     check_outputs([checkpoint], [], reports)
     shared = {} if patches is None else {"patches": patches}
     chosen = [calibration.recipe(name, w_bits=int(b), a_bits=int(b), **shared) for b in bits for name in recipes]
@@ -113,13 +115,18 @@ def compare(
     if not data:
         note(f"no --data: {samples.NOTE}", quiet)
     scored = list(score_models([(Path(checkpoint).name, model, None)], found, quiet))
-    seconds = {}
-    for recipe in chosen:
+
+    def run(recipe: Recipe) -> tuple[ModelReport, float]:
         started = time.monotonic()
         quantized, size = _quantize(model, recipe, calib, quiet)
+        seconds = time.monotonic() - started
         name = f"{recipe.name} W{recipe.w_bits}A{recipe.a_bits}"
-        seconds[name] = time.monotonic() - started
-        scored += score_models([(name, quantized, size)], found, quiet)
+        return score_models([(name, quantized, size)], found, quiet)[0], seconds
+
+    seconds = {}
+    for row, taken in distributed.share(chosen, run):
+        scored.append(row)
+        seconds[row.name] = taken
     report = Report(tuple(scored), {"seconds": seconds, "recipes": [each.to_dict() for each in chosen]})
     if as_json:
         click.echo(to_json(report), nl=False)

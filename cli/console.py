@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from dfsq import distributed
+
 if TYPE_CHECKING:
     from dfsq.report.report import Report
 
@@ -44,14 +46,14 @@ def print_report(report: Report, per_image: bool = False) -> None:
 
 def note(message: str, quiet: bool = False) -> None:
     """Print one line on stderr unless ``quiet``."""
-    if not quiet:
+    if not quiet and distributed.is_main():
         _console(stderr=True).print(message, markup=False)
 
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """Yield ``report(what, done, total)``, which moves a bar per ``what`` on a terminal and does nothing elsewhere."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or not sys.stderr.isatty() or not distributed.is_main():
         yield lambda what, done, total: None
         return
     columns = (

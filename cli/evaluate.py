@@ -23,6 +23,7 @@ from cli.options import (
 )
 from cli.outputs import check_outputs, write_reports
 from cli.scoring import Gallery, ImageFolder, score_models
+from dfsq import distributed
 
 if TYPE_CHECKING:
     from dfsq.evaluation.benchmarks import Benchmark
@@ -129,7 +130,7 @@ def evaluate(
     from dfsq.report.json_report import read_json
     from dfsq.report.report import ModelReport, Report
 
-    prepare(device, compile_)
+    device = prepare(device, compile_)
     check_outputs(models, [], reports)
     earlier = read_json(baseline) if baseline else None
     loaded = [(name, dfsq.load(path, device=device, **overrides), _size(path)) for name, path in _names(models).items()]
@@ -140,7 +141,7 @@ def evaluate(
 
         note(f"no --data and no --hr: {NOTE}", quiet)
     gallery = Gallery(loaded[0][0], loaded[-1][0]) if len(loaded) > 1 else None
-    folder = ImageFolder(save_images) if save_images else None
+    folder = ImageFolder(save_images) if save_images and distributed.is_main() else None
 
     def keep(name: str, image: Upscaled) -> None:
         for receiver in (gallery, folder):
@@ -154,12 +155,13 @@ def evaluate(
         report = Report((*report.models, row))
     _print(report, checks, stdout, per_image)
     write_reports(reports, report, "Evaluation", {}, gallery.strips() if gallery else (), checks)
-    _append_to_job_summary(report, checks, quiet)
+    if distributed.is_main():
+        _append_to_job_summary(report, checks, quiet)
     for check in checks:
-        if not check.passed:
-            click.echo(f"dfsq: {check}", err=True)
-        else:
+        if check.passed:
             note(str(check), quiet)
+        elif distributed.is_main():
+            click.echo(f"dfsq: {check}", err=True)
     return 0 if all(check.passed for check in checks) else GATE_FAILED
 
 

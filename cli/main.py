@@ -15,6 +15,7 @@ from cli.inspect import inspect
 from cli.networks import networks
 from cli.quantize import quantize
 from cli.recipes import recipes
+from dfsq import distributed
 from dfsq.errors import DfsqError
 from dfsq.version import __version__
 
@@ -32,12 +33,19 @@ for command in (quantize, evaluate, compare, inspect, networks, recipes, demo):
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit. A failure is one line on stderr; ``--debug`` shows its traceback."""
+    """Run the command line and exit. A failure is one line on stderr; ``--debug`` shows its traceback.
+
+    Of several processes that ``torchrun`` has started, the first prints, and whichever fails first tells why.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
+    if distributed.launched_rank() > 0:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
     # Before torch is imported: threads that wait by spinning slow a busy machine down several times.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        sys.exit(group.main(arguments, prog_name="dfsq", standalone_mode=False) or 0)
+        code = group.main(arguments, prog_name="dfsq", standalone_mode=False) or 0
+        distributed.finish()
+        sys.exit(code)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "dfsq"
         _fail(f"{error.format_message().rstrip('.')}; see '{command} --help'", error.exit_code)
@@ -66,5 +74,6 @@ def _raise_in_debug(arguments: list[str]) -> None:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    click.echo(f"dfsq: {' '.join(message.split())}", err=True)
+    if distributed.is_first_to_fail():
+        click.echo(f"dfsq: {' '.join(message.split())}", err=True)
     sys.exit(code)

@@ -86,20 +86,28 @@ def report_option(command: Command) -> Command:
     )(command)
 
 
-def prepare(device: str, compile_: bool = False) -> None:
-    """Make torch ready for a long run. Raises :class:`~dfsq.errors.UsageError` for a device that it does not have."""
+def prepare(device: str, compile_: bool = False) -> str:
+    """Make torch ready for a long run, with other processes if there are any; returns the device of this one.
+
+    Raises :class:`~dfsq.errors.UsageError` for a device that torch does not have.
+    """
     import torch
 
+    from dfsq import distributed
     from dfsq.errors import UsageError
     from dfsq.runtime import compile_quantizers, keep_freed_memory
 
     keep_freed_memory()
+    device = distributed.start(device)
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(f"device {device!r} is not available here; use --device cpu") from error
+    if device.startswith("cuda:"):
+        torch.cuda.set_device(device)
     if compile_:
         try:
             compile_quantizers(device)
         except Exception as error:  # what is raised differs between compilers
             note(f"running without --compile: {' '.join(str(error).split())[:200]}")
+    return device

@@ -22,6 +22,7 @@ from cli.options import (
 )
 from cli.outputs import check_outputs, write_reports
 from cli.scoring import Gallery, score_models
+from dfsq import distributed
 
 if TYPE_CHECKING:
     from calibration import Recipe
@@ -188,7 +189,7 @@ def quantize(
     from dfsq.evaluation import samples
     from dfsq.report.report import Report, bits_of
 
-    prepare(device, compile_)
+    device = prepare(device, compile_)
     recipe = calibration.recipe(recipe_name, **changes)
     output = output or Path(f"{Path(checkpoint).stem}-{_bits(recipe)}.safetensors")
     check_outputs([checkpoint], [output], reports)
@@ -211,6 +212,8 @@ def quantize(
     names = (Path(checkpoint).name, output.name)
     gallery = Gallery(*names)
     scored = score_models(((names[0], model, None), (names[1], quantized, size)), benchmarks, quiet, gallery.add)
+    if not distributed.is_main():
+        return  # without the file that the report tells of
     report = Report(scored, {"quantization": read_header(output)})
     print_report(report)
     write_reports(reports, report, f"{names[0]} at {bits_of(scored[1])}", facts, gallery.strips())

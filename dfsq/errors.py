@@ -27,3 +27,7 @@ class ArtifactError(DfsqError):
 
 class ImageError(DfsqError):
     """An image, or a folder of images, that cannot be used."""
+
+
+class WorkerLostError(DfsqError):
+    """One of several processes ended before the run was done."""

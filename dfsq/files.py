@@ -6,15 +6,18 @@ import os
 import tempfile
 from pathlib import Path
 
+from dfsq import distributed
 from dfsq.errors import DfsqError
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write ``content`` beside ``path``, then rename: nobody sees half a file, and a failed run leaves an old file
-    untouched.
+    untouched. Of several processes on one run only the first writes.
 
     Raises :class:`DfsqError` that names the path and the system's reason.
     """
+    if not distributed.is_main():
+        return
     data = content.encode() if isinstance(content, str) else content
     temporary = None
     try:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from dfsq import distributed
 from dfsq.errors import DfsqError, ImageError, UsageError
-from dfsq.evaluation.benchmarks import Benchmark, Image, available, find
+from dfsq.evaluation.benchmarks import Benchmark, Image, Pair, available, find
 from dfsq.evaluation.bicubic import downscale, upscale
 from dfsq.evaluation.metrics import psnr, rgb_to_y, score, ssim
 from dfsq.evaluation.results import ImageResult, Scores, SetResult
@@ -35,7 +37,7 @@ def evaluate(
     sets: Iterable[str] = (),
     on_image: Callable[[Upscaled], None] = lambda _: None,
 ) -> tuple[SetResult, ...]:
-    """Score ``model`` on every set, one image in memory at a time; ``on_image`` is called with each.
+    """Score ``model`` on every set, one image per process in memory at a time; ``on_image`` is called with each.
 
     ``data`` is the folder that holds the sets named ``sets`` (all that are there when empty), or the sets themselves.
 
@@ -86,23 +88,32 @@ def evaluate_bicubic(benchmarks: Iterable[Benchmark]) -> tuple[SetResult, ...]:
             each.name,
             each.scale,
             False,
-            tuple(ImageResult(p.name, bicubic_baseline(p.read(each.scale)[1], each.scale)) for p in each.pairs),
+            tuple(distributed.share(each.pairs, partial(_score_bicubic, each.scale))),
         )
         for each in benchmarks
     )
 
 
+def _score_bicubic(scale: int, pair: Pair) -> ImageResult:
+    return ImageResult(pair.name, bicubic_baseline(pair.read(scale)[1], scale))
+
+
 def _evaluate_set(model: SRModel, benchmark: Benchmark, on_image: Callable[[Upscaled], None]) -> SetResult:
     if benchmark.scale != model.scale:
         raise UsageError(f"the model upscales ×{model.scale}, the set {benchmark.name} is for ×{benchmark.scale}")
-    images = []
-    for pair in benchmark.pairs:
+
+    def upscaled(pair: Pair) -> Upscaled:
         lr, hr = pair.read(model.scale)
         result = upscale_image(model, lr)
         try:
             scores = score(result, hr, model.scale)
         except ImageError as error:
             raise ImageError(f"{pair.name}: {error}") from None
-        on_image(Upscaled(benchmark.name, pair.name, lr, hr, result, scores))
-        images.append(ImageResult(pair.name, scores))
+        return Upscaled(benchmark.name, pair.name, lr, hr, result, scores)
+
+    images = []
+    for pairs in distributed.rounds(benchmark.pairs):
+        for image in distributed.share(pairs, upscaled):
+            on_image(image)
+            images.append(ImageResult(image.name, image.scores))
     return SetResult(benchmark.name, benchmark.scale, benchmark.lr_supplied, tuple(images))

@@ -1,0 +1,135 @@
+"""Several processes under ``torchrun`` do what one does, or end together with one line."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.slow
+
+SCRIPT = """
+import os, signal, sys
+import calibration.pipeline
+from cli.main import group, main
+"""
+
+EACH = """
+import json
+*first, last = json.loads(sys.argv[1])
+for arguments in first:
+    group.main(arguments, standalone_mode=False)
+main(last)
+"""
+
+KILLED = """
+select = calibration.pipeline.make_input_quantizer
+def lose(*arguments):
+    if os.environ["RANK"] == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return select(*arguments)
+calibration.pipeline.make_input_quantizer = lose
+main(sys.argv[1:])
+"""
+
+SMALL = ("--calib", "photos", "--patch-size", "64", "--no-eval")
+
+
+def torchrun(processes: int, *command: str) -> subprocess.CompletedProcess[str]:
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1")
+    return subprocess.run(
+        [*launcher, "--nproc-per-node", str(processes), *command],
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def lines(run: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line for line in run.stderr.splitlines() if line.startswith("dfsq: ")]
+
+
+def everything(folder: str) -> dict[str, object]:
+    """Content of all files below ``folder``, without how long anything took."""
+    found: dict[str, object] = {}
+    for path in Path(folder).rglob("*"):
+        if path.name == "compare.json":
+            found[path.name] = json.loads(path.read_text()) | {"seconds": None}
+        elif path.is_file():
+            found[str(path.relative_to(folder))] = path.read_bytes()
+    return found
+
+
+def commands(out: str) -> list[tuple[str, ...]]:
+    scored = ("--data", "benchmark", "--set", "Set5,Set14")
+    pictured = ("--report", f"{out}/eval.json", "--report", f"{out}/eval.html", "--save-images", f"{out}/pictures")
+    runs = ("--calib", "photos", "--patches", "2", "--recipes", "minmax,fast", "--bits", "4,2")
+    return [
+        ("quantize", "model.pth", "-o", f"{out}/fast.safetensors", *SMALL, "--patches", "5"),
+        ("quantize", "model.pth", "-o", f"{out}/paper.safetensors", *SMALL, "--patches", "4", "--recipe", "paper"),
+        ("quantize", "model.pth", "-o", f"{out}/mse.safetensors", *SMALL, "--patches", "2", "--recipe", "mse"),
+        ("quantize", "model.pth", "-o", f"{out}/best.safetensors", *SMALL, "--patches", "2", "--recipe", "accurate"),
+        ("eval", "model.pth", f"{out}/fast.safetensors", *scored, "--bicubic", *pictured),
+        ("compare", "model.pth", *scored, *runs, "--report", f"{out}/compare.json"),
+    ]
+
+
+@pytest.mark.parametrize("processes", [2, 3])  # three are more than the images of a set, and than some have patches
+def test_files_are_those_of_one_process(dfsq: Callable, processes: int) -> None:
+    for folder in ("one", "many"):
+        Path(folder).mkdir()
+    Path("photos/broken.png").write_bytes(b"no image")
+    for arguments in commands("one"):
+        assert dfsq(*arguments).code == 0
+    Path("each.py").write_text(SCRIPT + EACH)
+    run = torchrun(processes, "each.py", json.dumps(commands("many")))
+    assert run.returncode == 0, run.stderr
+    one, many = everything("one"), everything("many")
+    assert len(one) == 4 + 2 + 2 * 4 + 1
+    assert one.keys() == many.keys()
+    assert [name for name in one if one[name] != many[name]] == []
+    # Every calibration tells, and of the four compared those that the first process does.
+    assert run.stderr.count("skipped: photos/broken.png") == 4 + 2
+
+
+def test_a_killed_worker_ends_the_run_without_a_file(dfsq: Callable) -> None:
+    Path("killed.py").write_text(SCRIPT + KILLED)
+    before = sorted(Path().rglob("*"))
+    run = torchrun(2, "killed.py", "quantize", "model.pth", "-o", "q.safetensors", "--patches", "3", *SMALL)
+    assert run.returncode != 0
+    assert lines(run) == [
+        "dfsq: a worker process was lost or the run was terminated; no file was left unfinished, run again"
+    ]
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_an_error_of_one_process_is_told_once(dfsq: Callable) -> None:
+    content = Path("photos/img1.png").read_bytes()
+    Path("photos/img1.png").write_bytes(content[: len(content) // 2])
+    run = torchrun(2, "-m", "dfsq", "eval", "model.pth", "--hr", "photos", "--report", "r.json")
+    assert run.returncode != 0
+    (line,) = lines(run)
+    assert line.startswith("dfsq: photos/img1.png is no readable image")
+    assert not Path("r.json").exists()
+
+
+def test_an_error_of_all_processes_is_told_once(dfsq: Callable) -> None:
+    run = torchrun(2, "-m", "dfsq", "quantize", "nothing.pth")
+    assert run.returncode != 0
+    assert lines(run) == ["dfsq: nothing.pth does not exist"]
+
+
+def test_a_failed_gate_is_told_once_and_the_report_written(dfsq: Callable) -> None:
+    gate = ("--data", "benchmark", "--set", "Set5", "--min-psnr", "Set5=99", "--json", "--report", "r.json")
+    run = torchrun(2, "-m", "dfsq", "eval", "model.pth", *gate)
+    assert run.returncode != 0
+    assert "exitcode  : 3" in run.stderr
+    (line,) = lines(run)
+    assert "min-psnr failed" in line
+    assert json.loads(run.stdout) == json.loads(Path("r.json").read_text())
