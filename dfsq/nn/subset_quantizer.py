@@ -60,6 +60,7 @@ class SubsetQuantizer(nn.Module):
         self.register_buffer("fixed", fixed, persistent=False)
         self.feedback = feedback
 
+    @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """Quantize ``x``, any shape with samples on axis 0 and channels on ``channel_axis``.
 
