@@ -66,22 +66,22 @@ class SubsetQuantizer(nn.Module):
 
         The result has the same shape; in memory, channels come last.
         """
-        samples = x.movedim(self.channel_axis, -1).contiguous()
-        result = torch.empty(samples.shape, device=x.device)
-        for index, (shift, spread) in enumerate(self._statistics(x)):
-            channels = len(spread)
-            flat = samples[index].reshape(-1, channels)
-            rounded = self.feedback or round_to_points
-            result[index].view(-1, channels).copy_(rounded(flat, shift, spread, self.values, self.edges, self.table))
-        return result.movedim(-1, self.channel_axis)
+        samples = x.movedim(self.channel_axis, -1).contiguous()  # no copy of what is in channels_last
+        round_all = self.feedback or round_to_points
+        rounded = [
+            round_all(sample.view(-1, len(spread)), shift, spread, self.values, self.edges, self.table)
+            for sample, (shift, spread) in zip(samples, self._statistics(samples), strict=True)
+        ]
+        result = rounded[0] if len(rounded) == 1 else torch.stack(rounded)  # stacking copies
+        return result.view(samples.shape).movedim(-1, self.channel_axis)
 
-    def _statistics(self, x: Tensor) -> Iterator[tuple[Tensor | None, Tensor]]:
-        """Shift and spread of every sample of ``x``, each ``(C,)``, or ``(1,)`` for the whole tensor."""
+    def _statistics(self, samples: Tensor) -> Iterator[tuple[Tensor | None, Tensor]]:
+        """Shift and spread of every sample ``(…, C)``, each ``(C,)``, or ``(1,)`` for the whole tensor."""
         if self.fixed is not None:
-            yield from [(self.fixed[:1], self.fixed[1:])] * len(x)
+            yield from [(self.fixed[:1], self.fixed[1:])] * len(samples)
             return
-        shift, spread = channel_statistics(x, self.signed, self.channel_axis)
-        for index in range(len(x)):
+        shift, spread = channel_statistics(samples, self.signed, -1)
+        for index in range(len(samples)):
             own = spread[index].flatten()
             limited = own if self.limit is None else torch.minimum(own, self.limit)
             yield None if shift is None else shift[index].flatten(), limited
