@@ -136,18 +136,21 @@ class _Upscaler:
 
     def upscale(self, source: Path, target: Path, on_percent: Callable[[int], None]) -> None:
         """Upscale one file; ``on_percent`` is called while an image is worked on in strips."""
-        from dfsq.evaluation.picture import Picture, read_picture, write_picture
+        from dfsq.evaluation.picture import Picture, check_depth, read_picture, write_picture
         from dfsq.evaluation.upscaling import upscale_image
 
         picture = read_picture(source)
+        check_depth(target, picture)
         height, width = picture.pixels.shape[:2]
         tiles = self._tiles(height, width, self._scratch or target.parent)
-        done, total = 0, self._footprint.values * height * width
+        done, percent, total = 0, 0, self._footprint.values * height * width
 
         def count(values: int) -> None:
-            nonlocal done
+            nonlocal done, percent
             done += values
-            on_percent(min(100, int(100 * done / total)))
+            if 100 * done / total >= percent + 1:
+                percent = min(100, int(100 * done / total))
+                on_percent(percent)
 
         pixels = upscale_image(self._model, picture.pixels, tiles, count)
         write_picture(target, Picture(pixels, picture.colour_profile))

@@ -54,7 +54,7 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self._model = {each.untyped_storage()._cdata for each in (*model.parameters(), *model.buffers())}
         self.peak = self.values = 0
-        self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
+        self._alive: dict[int, tuple[Any, int]] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -64,7 +64,7 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if isinstance(each, torch.Tensor):
                 storage = each.untyped_storage()
                 if storage._cdata not in self._model:
-                    self._alive[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
+                    self._alive[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())  # type: ignore[no-untyped-call]
                 self.values += each.numel()
         self._alive = {key: entry for key, entry in self._alive.items() if not entry[0].expired()}
         self.peak = max(self.peak, sum(size for _, size in self._alive.values()))

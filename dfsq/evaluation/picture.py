@@ -61,15 +61,20 @@ def read_picture(path: Path) -> Picture:
         return Picture(pixels.reshape(*pixels.shape[:2], -1), profile)
 
 
+def check_depth(path: Path, picture: Picture) -> None:
+    """Raise :class:`UsageError` where the format of ``path`` has fewer bits than the picture."""
+    if picture.pixels.dtype == np.uint16 and path.suffix.lower() not in _DEEP:
+        raise UsageError(f"{path}: this format has 8 bits, the image 16; choose {', '.join(_DEEP)}")
+
+
 def write_picture(path: Path, picture: Picture) -> None:
     """Write a picture in the format of the suffix, one of :data:`LOSSLESS`.
 
-    Raises :class:`UsageError` for 16 bits in a format that has only 8, :class:`ImageError` for what the format cannot
-    hold, and :class:`DfsqError` where ``path`` cannot be written.
+    Raises what :func:`check_depth` does, :class:`ImageError` for a size that the format cannot hold, and
+    :class:`DfsqError` where ``path`` cannot be written.
     """
+    check_depth(path, picture)
     suffix, pixels = path.suffix.lower(), picture.pixels
-    if pixels.dtype == np.uint16 and suffix not in _DEEP:
-        raise UsageError(f"{path}: {suffix} has 8 bits, the image 16; choose {', '.join(_DEEP)}")
     if pixels.dtype == np.uint16 and pixels.shape[2] > 1:
         write_atomically(path, _deep_colour(suffix, pixels))
         return
