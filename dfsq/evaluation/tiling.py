@@ -16,7 +16,7 @@ network is one of torch's operators, whether dfsq, spandrel or a quantized layer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from math import ceil, prod
 from typing import Any
@@ -30,8 +30,16 @@ from dfsq.evaluation.scratch import Scratch
 
 _aten = torch.ops.aten
 _FACTORIES = (_aten.empty.memory_format, _aten.empty_like.default, _aten.new_empty.default)
-_ROW_BY_ROW = (_aten.clone.default, _aten._to_copy.default, _aten.relu.default, _aten._prelu_kernel.default)
-"""Operators that make a row of maps ``(N, C, H, W)`` from the same row of their first operand."""
+_EXACT = frozenset(
+    getattr(_aten, name)
+    for name in (
+        *("add", "sub", "mul", "div", "add_", "sub_", "mul_", "div_", "floor", "floor_", "minimum", "maximum", "where"),
+        *("relu", "relu_", "leaky_relu", "leaky_relu_", "_prelu_kernel", "clamp", "clamp_"),
+        *("clone", "copy_", "_to_copy"),
+    )
+)
+"""Pointwise operators whose results are the same to the bit wherever in memory a value lies; unlike those of a sigmoid,
+which is computed in another way for the last values of a piece than for those that fill a vector register."""
 _SMALL = 20480
 """torch chooses another convolution for inputs of no more values than this, whose results differ in the last bit."""
 
@@ -77,9 +85,11 @@ class _Strips(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func is _aten.convolution.default:
             return self._convolution(func, *args)
         if func is _aten.pixel_shuffle.default:
-            return self._by_rows(func, args, kwargs, factor=args[1])
-        if func in _ROW_BY_ROW and args[0].dim() == 4:
-            return self._by_rows(func, args, kwargs)
+            return self._pixel_shuffle(func, *args)
+        if func in (_aten.amax.default, _aten.amin.default):
+            return self._extreme(func, *args)
+        if func.overloadpacket in _EXACT and kwargs.get("alpha", 1) == 1:
+            return self._pointwise(func, args, kwargs)
         if func in _FACTORIES:
             return self._new(func(*args, **kwargs | {"device": "meta"}))
         with_out = _with_out(func)
@@ -100,16 +110,46 @@ class _Strips(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         return tree_map_only(Tensor, moved, func(*args, **kwargs))
 
-    def _by_rows(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], factor: int = 1) -> Any:
-        """Run an operation that makes ``factor`` rows of every row of its first operand."""
-        x, *options = args
-        if x.numel() < self._large:
+    def _pointwise(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Cut all operands alike; those that are broadcast along the axis stay whole."""
+        operands = _tensors((args, kwargs))
+        shape = torch.broadcast_shapes(*(each.shape for each in operands))  # type: ignore[no-untyped-call]
+        whole = next((each for each in operands if each.shape == shape), None)
+        if whole is None or shape.numel() < self._large:
             return self._whole(func, args, kwargs)
-        return self._fill(
-            x.shape[2] * factor,
-            lambda start, stop: func(x[:, :, start // factor : stop // factor], *options, **kwargs),
-            multiple=factor,
-        )
+        axis = self._axis(whole)
+
+        def strip(start: int, stop: int) -> Tensor:
+            def cut(operand: Tensor) -> Tensor:
+                own = axis - len(shape) + operand.dim()
+                broadcast = own < 0 or operand.shape[own] == 1
+                return operand if broadcast else operand.narrow(own, start, stop - start)
+
+            result: Tensor = func(*tree_map_only(Tensor, cut, args), **tree_map_only(Tensor, cut, kwargs))
+            return result
+
+        if not func._schema.is_mutable:
+            return self._fill(axis, shape[axis], strip)
+        for start, stop in self._cuts(shape[axis]):
+            strip(start, stop)
+            self._scratch.drop()
+        return kwargs.get("out", args[0])
+
+    def _extreme(self, func: Any, x: Tensor, over: Sequence[int] = (), keepdim: bool = False) -> Any:
+        axis = self._axis(x) if x.numel() >= self._large else -1
+        if axis not in [each % x.dim() for each in over]:
+            return self._whole(func, (x, over, keepdim), {})
+        parts = []
+        for start, stop in self._cuts(x.shape[axis]):
+            parts.append(func(x.narrow(axis, start, stop - start), over, keepdim))
+            self._scratch.drop()
+        return func(torch.stack(parts), (0,))
+
+    def _pixel_shuffle(self, func: Any, x: Tensor, factor: int) -> Any:
+        if x.numel() < self._large:
+            return func(x, factor)
+        rows = x.shape[2] * factor
+        return self._fill(2, rows, lambda a, b: func(x[:, :, a // factor : b // factor], factor), factor)
 
     def _convolution(self, func: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) -> Any:
         (stride, *_), (padding, *_), (dilation, *_), transposed, *_ = options
@@ -126,31 +166,41 @@ class _Strips(TorchDispatchMode):  # type: ignore[no-untyped-call]
             result: Tensor = func(x[:, :, first:last], weight, bias, *options)
             return result[:, :, start - first // stride : stop - first // stride]
 
-        return self._fill((height + 2 * padding - reach - 1) // stride + 1, strip)
+        return self._fill(2, (height + 2 * padding - reach - 1) // stride + 1, strip)
 
-    def _fill(self, rows: int, strip: Callable[[int, int], Tensor], multiple: int = 1) -> Tensor:
-        """Maps of ``rows`` rows, of which ``strip(start, stop)`` computes some, ``multiple`` or a multiple of that."""
-        step = ceil(rows / multiple / self._strips) * multiple
+    def _fill(self, axis: int, length: int, strip: Callable[[int, int], Tensor], multiple: int = 1) -> Tensor:
+        """The tensor whose ``start:stop`` on ``axis`` is ``strip(start, stop)``."""
         result = None
-        for start in range(0, rows, step):
-            values = strip(start, min(start + step, rows))
+        for start, stop in self._cuts(length, multiple):
+            values = strip(start, stop)
             if result is None:
-                result = self._new(values, rows)
-            result[:, :, start : start + step].copy_(values)
+                result = self._new(values, [*values.shape[:axis], length, *values.shape[axis + 1 :]])
+            result.narrow(axis, start, stop - start).copy_(values)
             self._scratch.drop()
         assert result is not None
         return result
 
-    def _new(self, like: Tensor, rows: int | None = None) -> Tensor:
-        """A tensor with the type, shape and layout of ``like``, or with other ``rows`` than that has.
+    def _cuts(self, length: int, multiple: int = 1) -> Iterator[tuple[int, int]]:
+        """As many parts as the image has strips, each of ``multiple`` rows or a multiple of that."""
+        step = ceil(length / multiple / self._strips) * multiple
+        return ((start, min(start + step, length)) for start in range(0, length, step))
 
-        The layout is not a matter of taste: it decides how the sums of a later reduction are rounded.
-        """
-        order = sorted(range(like.dim()), key=like.stride, reverse=True)
-        size = [*like.shape] if rows is None else [*like.shape[:2], rows, *like.shape[3:]]
+    def _axis(self, x: Tensor) -> int:
+        """The outermost axis in memory that has enough rows: the rows of maps in channels_last."""
+        axes = _outermost_first(x)
+        return next((axis for axis in axes if x.shape[axis] >= self._strips), max(axes, key=x.shape.__getitem__))
+
+    def _new(self, like: Tensor, size: Sequence[int] | None = None) -> Tensor:
+        """A tensor with the type and layout of ``like``, which decides how the sums of a reduction are rounded."""
+        size, order = list(size or like.shape), _outermost_first(like)
         if prod(size) < self._large:
             return torch.empty_permuted(size, order, dtype=like.dtype)
         return self._scratch.tensor(size, like.dtype, order)
+
+
+def _outermost_first(x: Tensor) -> list[int]:
+    """Axes in the order of memory."""
+    return sorted(range(x.dim()), key=x.stride, reverse=True)
 
 
 @cache

@@ -57,7 +57,7 @@ def test_real_networks(data: Path, name: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["IMDN_x2.pth", "rlfn_x2.pth", "PANx4_DF2K.pth", "edsr-baseline-x2"])
-@pytest.mark.parametrize("changes", [{}, {"feedback": True}, {"scope": "all"}])
+@pytest.mark.parametrize("changes", [{}, {"feedback": True, "scope": "all"}])
 def test_quantized_networks(data: Path, name: str, changes: dict[str, Any], tmp_path: Path) -> None:
     model, image = real(data, name)
     recipe = calibration.recipe("fast", w_bits=4, a_bits=4, patches=2, **changes)
