@@ -166,10 +166,9 @@ class _Upscaler:
         if not isinstance(rows, int) or rows >= height:
             return None
         if rows != self._noted:
-            size = self._footprint.bytes * height * width / 1e9
-            note(
-                f"{width}×{height} pixels in strips of {rows} rows; {scratch} holds {size:.1f} GB meanwhile",
-                self._quiet,
-            )
+            # Twice what is alive at once, for activations of different sizes do not share a file.
+            size = 2 * self._footprint.bytes * height * width / 1e9
+            where = f"{scratch} needs up to {size:.1f} GB meanwhile"
+            note(f"{width}×{height} pixels in strips of {rows} rows; {where}", self._quiet)
             self._noted = rows
         return Tiles(rows, scratch)

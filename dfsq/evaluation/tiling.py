@@ -2,13 +2,14 @@
 
 Strips cannot go through the network one after the other: quantized layers normalize by statistics of the whole map, and
 attention pools over it. They advance together instead, operation by operation. The network runs unchanged on the whole
-image, but every large tensor that an operation makes lies in a scratch file. Operations that can write into a given
-tensor write there; convolutions, which need room beside their operands, fill it strip by strip. There are no seams, no
-receptive field to guess and no overlap to compute twice: reductions see the whole map, and every value has the same
-operands as before, so the result is the untiled one to the bit.
+image, but every large tensor that an operation makes lies in a scratch file: convolutions and arithmetic fill it strip
+by strip, other operations write into it directly. There are no seams, no receptive field to guess and no overlap to
+compute twice: reductions see the whole map, and every value has the same operands as before, so the result is the
+untiled one to the bit.
 
 That holds as far as a convolution computes a row alike whatever rows are beside it, which oneDNN does for all layers of
-these networks in channels_last; elsewhere the results differ by rounding in float32.
+these networks in channels_last; elsewhere the results differ by rounding in float32. An operation that is not known
+here and cannot write into a given tensor (batch or layer normalization) runs whole: same result, but more memory.
 
 Operations are intercepted by a ``TorchDispatchMode``: below modules and functions, where every computation of every
 network is one of torch's operators, whether dfsq, spandrel or a quantized layer calls it.
@@ -88,7 +89,7 @@ class _Strips(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return self._pixel_shuffle(func, *args)
         if func in (_aten.amax.default, _aten.amin.default):
             return self._extreme(func, *args)
-        if func.overloadpacket in _EXACT and kwargs.get("alpha", 1) == 1:
+        if func.overloadpacket in _EXACT and "out" not in kwargs and kwargs.get("alpha", 1) == 1:
             return self._pointwise(func, args, kwargs)
         if func in _FACTORIES:
             return self._new(func(*args, **kwargs | {"device": "meta"}))
@@ -133,7 +134,7 @@ class _Strips(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for start, stop in self._cuts(shape[axis]):
             strip(start, stop)
             self._scratch.drop()
-        return kwargs.get("out", args[0])
+        return args[0]
 
     def _extreme(self, func: Any, x: Tensor, over: Sequence[int] = (), keepdim: bool = False) -> Any:
         axis = self._axis(x) if x.numel() >= self._large else -1

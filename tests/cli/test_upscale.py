@@ -118,7 +118,7 @@ def test_tiles_change_no_byte(dfsq: Callable, monkeypatch: pytest.MonkeyPatch) -
     whole = dfsq("upscale", "model.pth", "in.png", "-o", "whole.png")
     assert whole.err == ""
     run = dfsq("upscale", "model.pth", "in.png", "-o", "tiled.png", "--tile", "10", "--scratch", "photos")
-    assert "strips of 10 rows; photos holds" in run.err
+    assert "strips of 10 rows; photos needs" in run.err
     assert Path("tiled.png").read_bytes() == Path("whole.png").read_bytes()
     monkeypatch.setattr(memory, "available_memory", lambda: 10_000_000)
     run = dfsq("upscale", "model.pth", "in.png", "-o", "auto.png")
