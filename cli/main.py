@@ -15,6 +15,7 @@ from cli.inspect import inspect
 from cli.networks import networks
 from cli.quantize import quantize
 from cli.recipes import recipes
+from cli.upscale import upscale
 from dfsq import distributed
 from dfsq.errors import DfsqError
 from dfsq.version import __version__
@@ -28,7 +29,7 @@ def group() -> None:
     """Quantize pretrained super-resolution networks to 8…2 bits, and measure what that costs."""
 
 
-for command in (quantize, evaluate, compare, inspect, networks, recipes, demo):
+for command in (quantize, evaluate, compare, upscale, inspect, networks, recipes, demo):
     group.add_command(command)
 
 

@@ -74,6 +74,20 @@ def split_commas(_context: click.Context, _option: click.Parameter, values: tupl
     return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
 
 
+def number_or(word: str, number: type[int] | type[float]) -> Callable[..., int | float | str | None]:
+    """Callback of an option that takes a number, or one word that stands for none."""
+
+    def convert(_context: click.Context, _option: click.Parameter, value: str | None) -> int | float | str | None:
+        if value is None or value == word:
+            return value
+        try:
+            return number(value)
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is neither a number nor {word!r}") from None
+
+    return convert
+
+
 def report_option(command: Command) -> Command:
     """Add ``--report``."""
     return click.option(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from cli.options import (
     common_options,
     compile_option,
     data_options,
+    number_or,
     prepare,
     quiet_option,
     report_option,
@@ -40,20 +40,6 @@ def _layer_bits(
             raise click.BadParameter(f"{value!r} is not of the form 'GLOB=N', for example 'body.0.*=8'")
         parsed.append((pattern, int(bits)))
     return tuple(parsed)
-
-
-def _number_or(word: str, number: type[int] | type[float]) -> Callable[..., int | float | str | None]:
-    """Callback of an option that takes a number, or one word that stands for none."""
-
-    def convert(_context: click.Context, _option: click.Parameter, value: str | None) -> int | float | str | None:
-        if value is None or value == word:
-            return value
-        try:
-            return number(value)
-        except ValueError:
-            raise click.BadParameter(f"{value!r} is neither a number nor {word!r}") from None
-
-    return convert
 
 
 @click.command()
@@ -99,13 +85,13 @@ def _number_or(word: str, number: type[int] | type[float]) -> Callable[..., int 
 @click.option(
     "--headroom",
     metavar="X|none",
-    callback=_number_or("none", float),
+    callback=number_or("none", float),
     help="Activations saturate beyond X times what calibration saw.  [default: the recipe's; fast 1.5, paper none]",
 )
 @click.option(
     "--outside-bits",
     metavar="N|full",
-    callback=_number_or("full", int),
+    callback=number_or("full", int),
     help="Bits of weights outside the body (head, upsampler, tail).  [default: the recipe's; fast 8, paper full]",
 )
 @click.option(

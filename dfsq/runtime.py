@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import functools
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -38,6 +39,17 @@ def compile_quantizers(device: str = "cpu") -> None:
     torch.compile(torch.neg)(torch.ones(1, device=device))
     torch._dynamo.config.recompile_limit = _VARIANTS
     _compiling = True
+
+
+@contextmanager
+def without_compiled_code() -> Iterator[None]:
+    """For modes that intercept torch's operators, which compiled code does not go through."""
+    global _compiling
+    before, _compiling = _compiling, False
+    try:
+        yield
+    finally:
+        _compiling = before
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any] | None:

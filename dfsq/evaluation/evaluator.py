@@ -11,11 +11,12 @@ import numpy as np
 import torch
 
 from dfsq import distributed
-from dfsq.errors import DfsqError, ImageError, UsageError
+from dfsq.errors import ImageError, UsageError
 from dfsq.evaluation.benchmarks import Benchmark, Image, Pair, available, find
 from dfsq.evaluation.bicubic import downscale, upscale
 from dfsq.evaluation.metrics import psnr, rgb_to_y, score, ssim
 from dfsq.evaluation.results import ImageResult, Scores, SetResult
+from dfsq.evaluation.upscaling import upscale_image
 from dfsq.model import SRModel
 
 
@@ -43,27 +44,13 @@ def evaluate(
 
     Protocol: the output is clamped and rounded to uint8, ``scale`` pixels are cropped from every border, PSNR and SSIM
     are taken on the luma of BT.601 and on RGB. Raises :class:`UsageError` for a set at another scale than the model's,
-    :class:`ImageError` for images that cannot be used, and :class:`DfsqError` where the model's output is not finite.
+    :class:`ImageError` for images that cannot be used, and :class:`~dfsq.errors.DfsqError` where the model's output is
+    not finite.
     """
     if isinstance(data, str | Path):
         root = Path(data)
         data = [find(root, name, model.scale) for name in sets or available(root)]
     return tuple(_evaluate_set(model, each, on_image) for each in data)
-
-
-def upscale_image(model: SRModel, lr: Image) -> Image:
-    """Upscale a uint8 RGB image ``(h, w, 3)``; returns uint8 ``(scale·h, scale·w, 3)``.
-
-    Raises :class:`DfsqError` where the model's output is not finite.
-    """
-    device = next(model.parameters()).device
-    with torch.inference_mode():
-        x = torch.tensor(lr, device=device).permute(2, 0, 1)[None].float() / 255
-        result = model(x)[0]
-        if not bool(torch.isfinite(result).all()):
-            raise DfsqError("the model's output is not finite; its weights or quantization parameters are damaged")
-        pixels = (result * 255).clamp(0, 255).round().to(torch.uint8)
-    return np.asarray(pixels.permute(1, 2, 0).contiguous().cpu())
 
 
 def bicubic_baseline(hr: Image, scale: int) -> Scores:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
+from PIL.ImageFile import ImageFile
 
 from dfsq.errors import ImageError
 from dfsq.files import write_atomically
@@ -25,19 +28,26 @@ def read_image(path: Path) -> Image:
     Grey, palette, CMYK and one-bit images are converted, transparency is dropped, 16 bits are reduced to 8. Raises
     :class:`ImageError` for a file that is missing, truncated, no image, or unreasonably large.
     """
+    with open_image(path) as file:
+        file.load()
+        image: PillowImage.Image = file
+        if image.mode.startswith("I"):
+            # 16-bit grey, which Pillow would clip at 255; 257 maps 65535 to 255.
+            grey = np.asarray(image).astype(np.float64) / 257
+            return np.repeat(np.clip(np.rint(grey), 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
+        if image.mode in ("P", "PA", "LA"):
+            image = image.convert("RGBA")
+        return np.asarray(image.convert("RGB"))
+
+
+@contextmanager
+def open_image(path: Path) -> Iterator[ImageFile]:
+    """Open an image file for the body of a ``with``; what goes wrong there, too, is an :class:`ImageError`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", PillowImage.DecompressionBombWarning)
             with PillowImage.open(path) as file:
-                file.load()
-                image: PillowImage.Image = file
-                if image.mode.startswith("I"):
-                    # 16-bit grey, which Pillow would clip at 255; 257 maps 65535 to 255.
-                    grey = np.asarray(image).astype(np.float64) / 257
-                    return np.repeat(np.clip(np.rint(grey), 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
-                if image.mode in ("P", "PA", "LA"):
-                    image = image.convert("RGBA")
-                return np.asarray(image.convert("RGB"))
+                yield file
     except (PillowImage.DecompressionBombError, PillowImage.DecompressionBombWarning) as error:
         raise ImageError(f"{path} is too large to be read safely; crop it first") from error
     except FileNotFoundError:

@@ -1,0 +1,176 @@
+"""``dfsq upscale``: the network at work, on files, folders and images larger than memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.console import note, progress
+from cli.options import checkpoint_options, common_options, compile_option, number_or, prepare, quiet_option
+from cli.outputs import check_outputs
+from dfsq.errors import DfsqError, ImageError, UsageError
+from dfsq.files import make_folder
+
+if TYPE_CHECKING:
+    from dfsq.evaluation.memory import Footprint
+    from dfsq.evaluation.upscaling import Tiles
+    from dfsq.model import SRModel
+
+
+@click.command()
+@click.argument("model")
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder to write into; with one image, a file name works too.",
+)
+@click.option(
+    "--tile",
+    metavar="auto|N",
+    default="auto",
+    show_default=True,
+    callback=number_or("auto", int),
+    help="Rows worked on at a time; auto: all that fit into half of the free memory.",
+)
+@click.option(
+    "--scratch",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder for activations of a tiled image.  [default: the output's]",
+)
+@checkpoint_options
+@compile_option
+@quiet_option
+@common_options
+def upscale(
+    model: str,
+    inputs: tuple[Path, ...],
+    output: Path,
+    tile: int | str,
+    scratch: Path | None,
+    device: str,
+    compile_: bool,
+    quiet: bool,
+    **overrides: Any,
+) -> None:
+    """Upscale images with MODEL, a checkpoint or a dfsq artifact; a folder stands for all images in it.
+
+    Names, transparency, grey and 16 bits are kept; JPEG becomes PNG. Tiles change no pixel.
+
+    \b
+    dfsq upscale model-w4a4.safetensors photo.png -o large.png
+    dfsq upscale model-w4a4.safetensors frames/ -o large/
+    """
+    if isinstance(tile, int) and tile < 1:
+        raise click.BadParameter(f"{tile} rows are none; give 1 or more", param_hint="--tile")
+    if isinstance(tile, int) and device != "cpu":
+        raise click.UsageError(f"--tile {tile} works on the CPU; leave it out, or --device {device}")
+
+    import dfsq
+
+    jobs = _jobs(inputs, output)
+    check_outputs([model, *(str(source) for source, _ in jobs)], [target for _, target in jobs], [])
+    device = prepare(device, compile_)
+    upscaler = _Upscaler(dfsq.load(model, device=device, **overrides), tile, scratch, quiet)
+    failed = 0
+    with progress(quiet) as advance:
+        for done, (source, target) in enumerate(jobs):
+            advance("images", done, len(jobs))
+            try:
+                upscaler.upscale(source, target, lambda percent: advance("tiles of one", percent, 100))
+            except ImageError as error:
+                if len(jobs) == 1:
+                    raise
+                click.echo(f"dfsq: {error}", err=True)
+                failed += 1
+        advance("images", len(jobs), len(jobs))
+    if failed:
+        raise DfsqError(f"{failed} of {len(jobs)} images could not be upscaled, the others are in {output}")
+    click.echo(f"Wrote {output}" + f" ({len(jobs)} images)" * (len(jobs) > 1))
+
+
+def _jobs(inputs: Sequence[Path], output: Path) -> list[tuple[Path, Path]]:
+    """Images to read, each with the file to write; makes the folder ``output`` where it is one."""
+    from dfsq.evaluation.images import IMAGE_SUFFIXES, list_images
+    from dfsq.evaluation.picture import LOSSLESS
+
+    sources = [image for each in inputs for image in (list_images(each) if each.is_dir() else [each])]
+    if not sources:
+        raise UsageError(f"no images in {', '.join(map(str, inputs))}; they end in {', '.join(IMAGE_SUFFIXES)}")
+    if output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir():
+        if len(sources) > 1 or inputs[0].is_dir():
+            raise UsageError(f"--output {output} is one file; name a folder for the images of a folder, or for several")
+        if output.suffix.lower() not in LOSSLESS:
+            raise UsageError(f"--output {output}: JPEG loses what was gained; choose {', '.join(LOSSLESS)}")
+        return [(sources[0], output)]
+    targets: dict[Path, Path] = {}
+    for source in sources:
+        target = output / (source.name if source.suffix.lower() in LOSSLESS else f"{source.stem}.png")
+        if target in targets:
+            raise UsageError(f"{targets[target]} and {source} would both become {target}; upscale them one by one")
+        targets[target] = source
+    make_folder(output)
+    return [(source, target) for target, source in targets.items()]
+
+
+class _Upscaler:
+    """A model that upscales files, in strips where they need that."""
+
+    def __init__(self, model: SRModel, tile: int | str, scratch: Path | None, quiet: bool) -> None:
+        from dfsq.evaluation.memory import footprint
+
+        self._model = model
+        self._tile = tile
+        self._scratch = scratch
+        self._quiet = quiet
+        self._on_cpu = next(model.parameters()).device.type == "cpu"
+        self._footprint: Footprint = footprint(model)
+        self._noted: int | None = None
+        if not self._on_cpu:
+            note("every image is upscaled whole; tiles work on the CPU", quiet)
+
+    def upscale(self, source: Path, target: Path, on_percent: Callable[[int], None]) -> None:
+        """Upscale one file; ``on_percent`` is called while an image is worked on in strips."""
+        from dfsq.evaluation.picture import Picture, check_depth, read_picture, write_picture
+        from dfsq.evaluation.upscaling import upscale_image
+
+        picture = read_picture(source)
+        check_depth(target, picture)
+        height, width = picture.pixels.shape[:2]
+        tiles = self._tiles(height, width, self._scratch or target.parent)
+        done, percent, total = 0, 0, self._footprint.values * height * width
+
+        def count(values: int) -> None:
+            nonlocal done, percent
+            done += values
+            if 100 * done / total >= percent + 1:
+                percent = min(100, int(100 * done / total))
+                on_percent(percent)
+
+        pixels = upscale_image(self._model, picture.pixels, tiles, count)
+        write_picture(target, Picture(pixels, picture.colour_profile))
+
+    def _tiles(self, height: int, width: int, scratch: Path) -> Tiles | None:
+        from dfsq.evaluation.memory import available_memory
+        from dfsq.evaluation.upscaling import Tiles
+
+        if not self._on_cpu:
+            return None
+        auto = isinstance(self._tile, str)
+        rows = self._footprint.rows(height, width, available_memory() / 2) if auto else self._tile
+        if not isinstance(rows, int) or rows >= height:
+            return None
+        if rows != self._noted:
+            # Twice what is alive at once, for activations of different sizes do not share a file.
+            size = 2 * self._footprint.bytes * height * width / 1e9
+            where = f"{scratch} needs up to {size:.1f} GB meanwhile"
+            note(f"{width}×{height} pixels in strips of {rows} rows; {where}", self._quiet)
+            self._noted = rows
+        return Tiles(rows, scratch)

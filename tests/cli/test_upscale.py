@@ -1,0 +1,183 @@
+"""``dfsq upscale``: what is kept of a file, where results go, and what is refused."""
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from dfsq.evaluation import bicubic, memory
+from dfsq.evaluation.picture import Picture, read_picture, write_picture
+from dfsq.evaluation.upscaling import upscale_image
+from dfsq.model import SRModel
+
+SMOOTH = np.kron(np.random.default_rng(0).integers(0, 256, (6, 8, 4)), np.ones((8, 8, 1))).astype(np.uint8)
+RGB = SMOOTH[:, :, :3]
+
+
+def save(path: str, pixels: np.ndarray) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_picture(Path(path), Picture(pixels))
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "bmp", "webp"])
+def test_colour(dfsq: Callable, small_model: SRModel, suffix: str) -> None:
+    save(f"in.{suffix}", RGB)
+    run = dfsq("upscale", "model.pth", f"in.{suffix}", "-o", f"out.{suffix}")
+    assert (run.code, run.out) == (0, f"Wrote out.{suffix}\n")
+    assert np.array_equal(np.asarray(Image.open(f"out.{suffix}")), upscale_image(small_model, RGB))
+
+
+@pytest.mark.parametrize(
+    ("mode", "result"),
+    [
+        ("1", "L"),
+        ("L", "L"),
+        ("LA", "LA"),
+        ("P", "RGB"),
+        ("P", "RGBA"),
+        ("RGB", "RGB"),
+        ("RGBA", "RGBA"),
+        ("I;16", "I;16"),
+    ],
+)
+def test_kinds_of_images(dfsq: Callable, mode: str, result: str) -> None:
+    if mode == "I;16":
+        Image.fromarray(SMOOTH[:, :, 0] * np.uint16(257)).save("in.png")
+    else:
+        Image.fromarray(SMOOTH if "A" in result else RGB).convert(mode).save("in.png")
+    assert dfsq("upscale", "model.pth", "in.png", "-o", "out.png").code == 0
+    written = Image.open("out.png")
+    assert (written.mode, written.size) == (result, (128, 96))
+
+
+def test_grey_is_the_mean_of_the_channels(dfsq: Callable, small_model: SRModel) -> None:
+    save("grey.png", RGB[:, :, :1])
+    dfsq("upscale", "model.pth", "grey.png", "-o", "out.png")
+    colour = upscale_image(small_model, np.repeat(RGB[:, :, :1], 3, axis=2))
+    inside = np.all((colour > 0) & (colour < 255), axis=2)  # where clamping comes before or after the mean alike
+    difference = read_picture(Path("out.png")).pixels[:, :, 0] - colour.mean(2)
+    assert inside.any()
+    assert np.abs(difference[inside]).max() <= 1
+
+
+def test_transparency_is_enlarged_bicubically(dfsq: Callable, small_model: SRModel) -> None:
+    tall = np.tile(SMOOTH, (12, 1, 1))  # more rows than are enlarged together
+    save("in.png", tall)
+    dfsq("upscale", "model.pth", "in.png", "-o", "out.png")
+    pixels = read_picture(Path("out.png")).pixels
+    assert np.array_equal(pixels[:, :, :3], upscale_image(small_model, tall[:, :, :3]))
+    expected = bicubic.upscale(tall[:, :, 3:].astype(np.float64), 2)
+    assert np.abs(pixels[:, :, 3:] - np.clip(expected, 0, 255)).max() <= 0.5 + 1e-6
+
+
+@pytest.mark.parametrize("name", ["deep.png", "deep.tif"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_sixteen_bits(dfsq: Callable, name: str, channels: int) -> None:
+    pytest.importorskip("cv2")
+    save(name, SMOOTH[:, :, :channels] * np.uint16(257))
+    save("flat.png", SMOOTH[:, :, :channels])
+    assert dfsq("upscale", "model.pth", name, "flat.png", "-o", "out").code == 0
+    deep, flat = (read_picture(Path("out") / each).pixels for each in (name, "flat.png"))
+    assert (deep.dtype, deep.shape) == (np.uint16, flat.shape)
+    assert np.abs(deep / 257 - flat).max() <= 0.51
+    assert np.any(deep % 257)
+
+
+def test_sixteen_bit_colour_without_opencv(dfsq: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cv2")
+    save("deep.png", RGB * np.uint16(257))
+    monkeypatch.setitem(__import__("sys").modules, "cv2", None)
+    run = dfsq("upscale", "model.pth", "deep.png", "-o", "out.png")
+    assert run.code == 1
+    assert run.err == "dfsq: deep.png has 16-bit colour, which needs OpenCV; pip install 'dfsq[images]'\n"
+
+
+def test_colour_profile_is_kept(dfsq: Callable) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(RGB).save("in.jpg", icc_profile=profile)
+    dfsq("upscale", "model.pth", "in.jpg", "-o", "out.png")
+    assert Image.open("out.png").info["icc_profile"] == profile
+
+
+def test_folder_keeps_names(dfsq: Callable) -> None:
+    for name in ("frames/f2.png", "frames/f10.PNG", "frames/f3.tif"):
+        save(name, RGB)
+    Image.fromarray(RGB).save("frames/f4.jpg")
+    Path("frames/notes.txt").write_text("no image")
+    run = dfsq("upscale", "model.pth", "frames", "-o", "new/out")
+    assert (run.code, run.out) == (0, "Wrote new/out (4 images)\n")
+    assert sorted(path.name for path in Path("new/out").iterdir()) == ["f10.PNG", "f2.png", "f3.tif", "f4.png"]
+    assert dfsq("upscale", "model.pth", "frames/f2.png", "-o", "new/out").code == 0  # again, into a folder
+
+
+def test_tiles_change_no_byte(dfsq: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    save("in.png", np.tile(SMOOTH, (3, 3, 1)))
+    whole = dfsq("upscale", "model.pth", "in.png", "-o", "whole.png")
+    assert whole.err == ""
+    run = dfsq("upscale", "model.pth", "in.png", "-o", "tiled.png", "--tile", "10", "--scratch", "photos")
+    assert "strips of 10 rows; photos needs" in run.err
+    assert Path("tiled.png").read_bytes() == Path("whole.png").read_bytes()
+    monkeypatch.setattr(memory, "available_memory", lambda: 10_000_000)
+    run = dfsq("upscale", "model.pth", "in.png", "-o", "auto.png")
+    assert "in strips of" in run.err
+    assert Path("auto.png").read_bytes() == Path("whole.png").read_bytes()
+    assert dfsq("upscale", "model.pth", "in.png", "-o", "auto.png", "--quiet").err == ""
+
+
+def test_one_bad_frame_does_not_stop_the_rest(dfsq: Callable) -> None:
+    for name in ("frames/a.png", "frames/c.png"):
+        save(name, RGB)
+    Path("frames/b.png").write_bytes(Path("frames/a.png").read_bytes()[:100])
+    run = dfsq("upscale", "model.pth", "frames", "-o", "out")
+    assert run.code == 1
+    first, last = run.err.splitlines()
+    assert first.startswith("dfsq: frames/b.png is no readable image")
+    assert last == "dfsq: 1 of 3 images could not be upscaled, the others are in out"
+    assert sorted(path.name for path in Path("out").iterdir()) == ["a.png", "c.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("nowhere.png -o out.png", "'nowhere.png' does not exist"),
+        ("rgb.png", "Missing option '-o'"),
+        ("rgb.png -o rgb.png", "rgb.png is an input"),
+        ("same -o same", "same/rgb.png is an input"),
+        ("rgb.png -o out.jpg", "JPEG loses"),
+        ("rgb.png same -o out.png", "name a folder"),
+        ("same -o out.png", "name a folder"),
+        ("rgb.png same -o out", "rgb.png and same/rgb.png would both become out/rgb.png"),
+        ("empty -o out", "no images in empty"),
+        ("rgb.png -o out.png --tile 0", "1 or more"),
+        ("rgb.png -o out.png --tile some", "neither a number nor 'auto'"),
+        ("rgb.png -o out.png --tile 8 --device meta", "works on the CPU"),
+        ("rgb.png -o out.png --scratch rgb.png", "is a file"),
+        ("grey16.png -o out.bmp", "choose .png"),
+    ],
+)
+def test_usage_errors(dfsq: Callable, arguments: str, message: str) -> None:
+    save("rgb.png", RGB)
+    save("same/rgb.png", RGB)
+    save("grey16.png", RGB[:, :, :1].astype(np.uint16))
+    Path("empty").mkdir()
+    run = dfsq("upscale", "model.pth", *arguments.split())
+    assert (run.code, run.out) == (2, "")
+    assert message in run.err.splitlines()[-1]
+    assert not list(Path().glob("out.*"))
+    assert np.array_equal(read_picture(Path("rgb.png")).pixels, RGB)
+
+
+def test_full_scratch_disk(dfsq: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full, raising=False)
+    save("in.png", np.tile(RGB, (3, 3, 1)))
+    run = dfsq("upscale", "model.pth", "in.png", "-o", "out.png", "--tile", "10", "--quiet")
+    assert run.code == 1
+    assert "of scratch in .: No space left on device; choose another folder with --scratch" in run.err
+    assert len(run.err.splitlines()) == 1
+    assert not Path("out.png").exists()
