@@ -1,4 +1,5 @@
-# make demo: install and quantize the embedded network; make test; make check: linters, types and tests.
+# make demo: install and quantize the embedded network; make test; make check: linters, types and tests;
+# make bench: what quantization costs, as ratios (DATA=… for more than the embedded network).
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -30,7 +31,7 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 bench: $(INSTALLED)
-	$(BIN)/python -m benchmarks.networks
+	$(BIN)/python -m benchmarks.performance $(if $(DATA),--data $(DATA))
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -9,7 +9,6 @@ finished row is kept in ``--cache``, so that an interrupted run goes on where it
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ import click
 
 import dfsq
 from benchmarks.networks import load, quantized
+from benchmarks.tables import replace
 from calibration import recipe
 from dfsq.model import SRModel
 from dfsq.runtime import keep_freed_memory
@@ -77,10 +77,7 @@ def main(data: Path, only: tuple[str, ...], cache: Path, update: Path | None) ->
         if update is None:
             click.echo(text)
         else:
-            start, end = f"<!-- {name}: written by benchmarks/accuracy.py -->", f"<!-- end of {name} -->"
-            pattern = f"(?s){re.escape(start)}.*{re.escape(end)}"
-            replacement = f"{start}\n{text}\n{end}"
-            update.write_text(re.sub(pattern, lambda _, new=replacement: new, update.read_text()))
+            replace(update, name, "accuracy", text)
 
 
 def jobs() -> Iterator[tuple[str, str, str, int, dict[str, Any]]]:

@@ -9,7 +9,6 @@ finished row is kept in ``--cache``, so that an interrupted run goes on where it
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import click
 import torch
 
 import dfsq
+from benchmarks.tables import replace
 from calibration import PatchStream, Recipe, quantize, recipe
 from dfsq.model import SRModel
 from dfsq.runtime import keep_freed_memory
@@ -31,7 +31,6 @@ NETWORKS: dict[str, tuple[str, int]] = {
     "CARN-M ×2": ("carn_m.pth", 2),
 }
 SETS = ("Set5", "Set14", "B100-dev", "Urban100-dev")
-MARKS = ("<!-- networks: written by benchmarks/networks.py -->", "<!-- end of networks -->")
 
 
 @click.command()
@@ -68,9 +67,7 @@ def main(
     if update is None:
         click.echo(text)
     else:
-        start, end = map(re.escape, MARKS)
-        content = re.sub(f"(?s){start}.*{end}", lambda _: f"{MARKS[0]}\n{text}\n{MARKS[1]}", update.read_text())
-        update.write_text(content)
+        replace(update, "networks", "networks", text)
 
 
 def load(data: Path, name: str) -> SRModel:

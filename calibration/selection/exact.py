@@ -14,6 +14,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -32,17 +33,19 @@ def select(histogram: Tensor, universal: UniversalSet, k: int) -> Tensor:
     ``histogram`` is int64 ``(C, bins)``. Among equally good selections the one with the lower points wins.
     """
     graph = _Graph(histogram, universal, k)
-    return torch.cat([graph.best(block) for block in torch.split(histogram.double(), _BLOCK)])
+    with threadpool_limits(1):  # pieces are too small to share between threads
+        return torch.cat([graph.best(block) for block in torch.split(histogram.double(), _BLOCK)])
 
 
 def least_errors(histogram: Tensor, universal: UniversalSet, most: int) -> Tensor:
     """Mean squared error of the best selections of 1…``most`` points: float64 ``(C, most)``, for values in −1…1."""
     graph = _Graph(histogram, universal, most)
     errors = []
-    for block in torch.split(histogram.double(), _BLOCK):
-        alone, _, savings = graph.paths(block)
-        least = torch.stack([(alone - saved).amin(1) for saved in savings], 1)
-        errors.append(least / block.sum(1, keepdim=True).clamp(min=1))
+    with threadpool_limits(1):
+        for block in torch.split(histogram.double(), _BLOCK):
+            alone, _, savings = graph.paths(block)
+            least = torch.stack([(alone - saved).amin(1) for saved in savings], 1)
+            errors.append(least / block.sum(1, keepdim=True).clamp(min=1))
     return torch.cat(errors) / (UNIT * universal.denominator) ** 2
 
 
