@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from dfsq.quantizers import native
+
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # parameters of mallopt(3)
 _VARIANTS = 64
 """Versions of one compiled function: numbers of points, with and without a shift."""
@@ -30,30 +32,34 @@ def keep_freed_memory() -> None:
 
 
 def compile_quantizers(device: str = "cpu") -> None:
-    """Quantize activations by code that ``torch.compile`` makes, from now on.
+    """Quantize activations by compiled code from now on: by C on a CPU, by ``torch.compile`` elsewhere.
 
-    The first use of every number of points takes some seconds. Raises what torch raises where it finds no compiler for
-    ``device``, and changes nothing then.
+    Takes a second, and elsewhere some more for every number of points. Raises what is raised where there is no compiler
+    for ``device``, and changes nothing then.
     """
     global _compiling
-    torch.compile(torch.neg)(torch.ones(1, device=device))
-    torch._dynamo.config.recompile_limit = _VARIANTS
-    _compiling = True
+    if torch.device(device).type == "cpu":
+        native.build()
+    else:
+        torch.compile(torch.neg)(torch.ones(1, device=device))
+        torch._dynamo.config.recompile_limit = _VARIANTS
+        _compiling = True
 
 
 @contextmanager
 def without_compiled_code() -> Iterator[None]:
-    """For modes that intercept torch's operators, which compiled code does not go through."""
+    """Quantize activations by torch's own operators meanwhile."""
     global _compiling
     before, _compiling = _compiling, False
     try:
-        yield
+        with native.unused():
+            yield
     finally:
         _compiling = before
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any] | None:
-    """The compiled version of ``function``; None before :func:`compile_quantizers`."""
+    """What ``torch.compile`` makes of ``function``; None where :func:`compile_quantizers` has not asked for it."""
     return _compile(function) if _compiling else None
 
 

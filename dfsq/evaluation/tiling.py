@@ -28,7 +28,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from dfsq.evaluation.scratch import Scratch
-from dfsq.runtime import without_compiled_code
 
 _aten = torch.ops.aten
 _FACTORIES = (_aten.empty.memory_format, _aten.empty_like.default, _aten.new_empty.default)
@@ -58,7 +57,7 @@ def run_in_strips(
     The result lies in ``scratch``, which is open. ``on_values`` is called with the number of values that every
     operation made. Raises :class:`~dfsq.errors.DfsqError` where the disk is full.
     """
-    with torch.no_grad(), without_compiled_code(), _Strips(image, rows, scratch, on_values):
+    with torch.no_grad(), _Strips(image, rows, scratch, on_values):
         return network(image)
 
 

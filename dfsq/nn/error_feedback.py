@@ -8,24 +8,17 @@ applied to activations while the network runs: C²/2 multiplications per pixel.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
-from dfsq.quantizers.lookup import COMPARED, compare, restored
+from dfsq.quantizers import native
+from dfsq.quantizers.lookup import restored
 from dfsq.quantizers.normalization import bin_index
-from dfsq.runtime import compiled
 
 _BLOCK = 8
 """Channels whose corrections from all channels before them are computed in one matrix product."""
 _PIXELS = 8192
 """Pixels worked on together: their values and errors stay within a CPU cache."""
-_COMPILED_PIXELS = 16384
-"""The same for compiled code, which passes through memory less often."""
-
-Block = Callable[[Tensor, Tensor, slice], tuple[Tensor, Tensor]]
-"""Rounds a block of channels: values ``(B, n)`` and shares ``(B, B)`` to rounded values and errors, ``(B, n)``."""
 
 
 class ErrorFeedback(nn.Module):
@@ -48,37 +41,29 @@ class ErrorFeedback(nn.Module):
         self, x: Tensor, shift: Tensor | None, spread: Tensor, values: Tensor, edges: Tensor, table: Tensor
     ) -> Tensor:
         """Round ``x`` ``(n, C)`` as :func:`dfsq.quantizers.lookup.round_to_points` does, with feedback."""
+        if native.available(x):
+            return native.round_pixels(x, shift, spread, values, edges, table, self.order, self.shares)
+        levels = restored(table.T, shift, spread).T[self.order].contiguous()
         shift = torch.zeros_like(spread) if shift is None else shift
-        shift, spread, values, edges = (each[..., self.order] for each in (shift, spread, values, edges))
-        half = table.shape[1] // 2
-        fused = compiled(_compared)
-        if fused is not None and len(values) <= COMPARED:
-            step, levels = _COMPILED_PIXELS, restored(values, shift, spread)
-
-            def round_block(x: Tensor, shares: Tensor, block: slice) -> tuple[Tensor, Tensor]:
-                own: tuple[Tensor, Tensor] = fused(
-                    x, shares, shift[block], spread[block], edges[:, block], levels[:, block], half
-                )
-                return own
-        else:
-            step, levels = _PIXELS, restored(table[self.order].T, shift, spread).T.contiguous()
-
-            def round_block(x: Tensor, shares: Tensor, block: slice) -> tuple[Tensor, Tensor]:
-                return _looked_up(x, shares, shift[block], spread[block], levels[block])
-
         result = torch.empty_like(x)
-        for pixels, to in zip(torch.split(x, step), torch.split(result, step), strict=True):
-            to[:, self.order] = self._round(pixels.index_select(1, self.order).T.contiguous(), round_block).T
+        for pixels, to in zip(torch.split(x, _PIXELS), torch.split(result, _PIXELS), strict=True):
+            ordered = pixels.index_select(1, self.order).T.contiguous()
+            to[:, self.order] = self._round(ordered, shift[self.order], spread[self.order], levels).T
         return result
 
-    def _round(self, x: Tensor, round_block: Block) -> Tensor:
-        """Round ``x`` ``(C, n)`` with channels in order; overwrites it."""
+    def _round(self, x: Tensor, shift: Tensor, spread: Tensor, levels: Tensor) -> Tensor:
+        """Round ``x`` ``(C, n)`` to the ``levels`` ``(C, bins)``, all in the order of rounding; overwrites it."""
         rounded, errors = torch.empty_like(x), torch.empty_like(x)
         for first in range(0, len(x), _BLOCK):
             block = slice(first, min(first + _BLOCK, len(x)))
             if first:
                 x[block].addmm_(self.shares[:first, block].T, errors[:first], alpha=-1)
-            rounded[block], errors[block] = round_block(x[block], self.shares[block, block], block)
+            for channel in range(first, block.stop):
+                if channel > first:
+                    x[channel].addmv_(errors[first:channel].T, self.shares[first:channel, channel], alpha=-1)
+                index = bin_index(x[channel], shift[channel], spread[channel], levels.shape[1])
+                torch.index_select(levels[channel], 0, index, out=rounded[channel])
+                torch.sub(x[channel], rounded[channel], out=errors[channel])
         return rounded
 
     def to_tensors(self) -> dict[str, Tensor]:
@@ -95,30 +80,3 @@ class ErrorFeedback(nn.Module):
         matrix = torch.zeros(channels, channels)
         matrix[*torch.triu_indices(channels, channels, 1)] = shares.float()
         return cls(order.long(), matrix)
-
-
-def _looked_up(x: Tensor, shares: Tensor, shift: Tensor, spread: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
-    """Round the channels of a block one after the other; ``levels`` ``(B, bins)``. Overwrites ``x``."""
-    rounded, errors = torch.empty_like(x), torch.empty_like(x)
-    for channel, value in enumerate(x):
-        if channel:
-            value.addmv_(errors[:channel].T, shares[:channel, channel], alpha=-1)
-        index = bin_index(value, shift[channel], spread[channel], levels.shape[1])
-        torch.index_select(levels[channel], 0, index, out=rounded[channel])
-        torch.sub(value, rounded[channel], out=errors[channel])
-    return rounded, errors
-
-
-def _compared(
-    x: Tensor, shares: Tensor, shift: Tensor, spread: Tensor, edges: Tensor, levels: Tensor, half: int
-) -> tuple[Tensor, Tensor]:
-    """The same for a compiler, which makes one loop over the pixels of it; ``levels`` ``(k, B)``."""
-    rounded: list[Tensor] = []
-    errors: list[Tensor] = []
-    for channel, value in enumerate(x.unbind()):
-        for error, share in zip(errors, shares[:channel, channel].unbind(), strict=True):
-            value = value - share * error
-        found = compare(value, shift[channel], spread[channel], edges[:, channel], levels[:, channel], half)
-        rounded.append(found)
-        errors.append(value - found)
-    return torch.stack(rounded), torch.stack(errors)

@@ -1,8 +1,9 @@
 """Every value to its nearest point: normalization, assignment and the way back, a piece of the tensor at a time.
 
-There are two ways, with the same result to the bit. Torch's own operators find the point in a table with one entry per
-bin, at the same cost for any number of points. Compiled code makes one loop of it, and compares with the midpoints
-where points are few, which takes no table. A tie goes to the upper point in both.
+There are three ways, with the same result to the bit. Torch's own operators find the point in a table with one entry
+per bin, at the same cost for any number of points. C code (:mod:`dfsq.quantizers.native`) on a CPU, and what
+``torch.compile`` makes elsewhere, are one loop, and compare with the midpoints where points are few, which takes no
+table. A tie goes to the upper point in all of them.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dfsq.quantizers import native
 from dfsq.quantizers.normalization import bin_index
 from dfsq.runtime import compiled
 
-COMPARED = 16
-"""Most points that compiled code compares with."""
+_COMPARED = 16
+"""Most points that torch.compile's code compares with."""
 _PIECE = 2**19
 """Values worked on together: what lies between two operators stays within a CPU cache."""
 
@@ -28,9 +30,11 @@ def round_to_points(
     their points, ascending, ``edges`` ``(k − 1, C)`` the midpoints between them in bins from the middle, and ``table``
     ``(C, bins)`` the nearest point of every bin.
     """
+    if native.available(x):
+        return native.round_pixels(x, shift, spread, values, edges, table)
     channels, bins = table.shape
-    fused, index = compiled(compare), compiled(_index) or _index
-    if fused is not None and len(values) <= COMPARED:
+    fused, index = compiled(_compare), compiled(_index) or _index
+    if fused is not None and len(values) <= _COMPARED:
         levels = restored(values, shift, spread)
         shift = torch.zeros_like(spread) if shift is None else shift
         result: Tensor = fused(x, shift, spread, edges, levels, bins // 2)
@@ -53,11 +57,8 @@ def _index(x: Tensor, shift: Tensor | None, spread: Tensor, offset: Tensor, bins
     return bin_index(x, shift, spread, bins) + offset
 
 
-def compare(x: Tensor, shift: Tensor, spread: Tensor, edges: Tensor, levels: Tensor, half: int) -> Tensor:
-    """Replace ``x`` ``(…, C)`` by the nearest of ``levels`` ``(k, C)``; made for a compiler, slow without one.
-
-    ``edges`` ``(k − 1, C)`` are midpoints in bins from the middle, of which ``half`` span the range 0…1.
-    """
+def _compare(x: Tensor, shift: Tensor, spread: Tensor, edges: Tensor, levels: Tensor, half: int) -> Tensor:
+    """Made for a compiler; ``levels`` ``(k, C)``, and ``half`` bins span the range 0…1."""
     normalized = (x - shift) / spread * half
     result = levels[0].expand_as(x)
     for edge, level in zip(edges.unbind(), levels[1:].unbind(), strict=True):

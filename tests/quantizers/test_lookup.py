@@ -1,10 +1,9 @@
-from collections.abc import Iterator
-
 import pytest
 import torch
 
 from dfsq import runtime
 from dfsq.nn import ErrorFeedback, SubsetQuantizer
+from dfsq.quantizers import native
 from dfsq.quantizers.lookup import round_to_points
 from dfsq.quantizers.subset import nearest, value_table
 from dfsq.quantizers.universal import UniversalSet
@@ -12,24 +11,20 @@ from dfsq.quantizers.universal import UniversalSet
 UNIVERSAL = UniversalSet()
 
 
-@pytest.fixture(scope="module")
-def _compiler() -> None:
-    """Skips where torch finds no compiler."""
+@pytest.fixture(params=["torch", "C", pytest.param("torch.compile", marks=pytest.mark.slow)])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Runs a test by each of the three ways; those that find no compiler are skipped."""
+    monkeypatch.setattr(native, "_library", None)
+    monkeypatch.setattr(runtime, "_compiling", False)
     try:
-        runtime.compile_quantizers()
+        if request.param == "C":
+            native.build()
+        elif request.param == "torch.compile":
+            torch.compile(torch.neg)(torch.ones(1))
+            monkeypatch.setattr(runtime, "_compiling", True)
     except Exception as error:
-        pytest.skip(f"torch cannot compile here: {error}")
-    finally:
-        runtime._compiling = False
-
-
-@pytest.fixture(params=["eager", pytest.param("compiled", marks=pytest.mark.slow)])
-def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Runs a test by torch's own operators and by compiled code."""
-    if request.param == "compiled":
-        request.getfixturevalue("_compiler")
-        monkeypatch.setattr(runtime, "_compiling", True)
-    yield request.param
+        pytest.skip(f"no compiler: {error}")
+    return str(request.param)
 
 
 def random_points(channels: int, k: int) -> torch.Tensor:
@@ -63,17 +58,25 @@ def test_a_tie_goes_to_the_upper_point(path: str) -> None:
     assert found[:, 0].tolist() == [0.0, 1.5, 3.0]
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("fixed", [False, True])
 @pytest.mark.parametrize("feedback", [False, True])
-def test_compiled_quantizer_equals_torchs_own_operators(
-    _compiler: None, monkeypatch: pytest.MonkeyPatch, feedback: bool
-) -> None:
-    shares = torch.randn(11, 11).triu(1) / 8
-    own = ErrorFeedback(torch.randperm(11), shares) if feedback else None
-    quantize = SubsetQuantizer(random_points(11, 16), True, 4, UNIVERSAL, 1, feedback=own)
+@pytest.mark.parametrize("bits", [2, 4, 6])
+def test_every_way_quantizes_alike(path: str, bits: int, feedback: bool, fixed: bool) -> None:
+    channels = 1 if fixed else 11
+    own = ErrorFeedback(torch.randperm(11), torch.randn(11, 11).triu(1) / 8) if feedback and not fixed else None
+    span = torch.tensor([0.1, 2.0]) if fixed else None
+    points = random_points(channels, 2**bits)
+    quantize = SubsetQuantizer(points, True, bits, UNIVERSAL, 1, feedback=own, fixed=span)
     x = torch.randn(2, 11, 30, 40).contiguous(memory_format=torch.channels_last)
-    expected = quantize(x)
-    monkeypatch.setattr(runtime, "_compiling", True)
+    with runtime.without_compiled_code():
+        expected = quantize(x)
     difference = (quantize(x) - expected).abs()
     # Feedback sums in another order: a value within a rounding error of a midpoint may go the other way.
-    assert float((difference > 1e-6).float().mean()) <= (1e-3 if feedback else 0)
+    assert float((difference > 1e-6).float().mean()) <= (1e-3 if own else 0)
+
+
+def test_without_a_c_compiler_there_is_a_clear_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(RuntimeError, match="no C compiler"):
+        native.build()
