@@ -1,45 +1,69 @@
 /* Rounds n pixels, float [n][channels], to the nearest points: lookup.py and error_feedback.py say what and why.
  *
- * Pixels are taken PIXELS at a time, channels one after the other: what they need stays in the first-level cache, and a
- * loop over pixels is one that a compiler turns into vector instructions.
+ * All loops that matter run over LANES or PIXELS values, numbers that the compiler knows: it makes vector instructions of
+ * them, whatever the processor has. What they need stays in the first-level cache.
  */
 #include <stdlib.h>
 
+#define LANES 16
 #define PIXELS 64
 
 typedef struct {
     long channels, points, bins;
-    const int *order;                       /* channels as they are rounded */
     const float *shift, *spread;            /* per channel */
-    const float *edges;                     /* [channels][points - 1], or NULL: look up in the table */
-    const float *levels;                    /* [channels][points] */
+    const float *edges, *levels;            /* [points - 1][channels], [points][channels]; NULL: look up in the table */
     const float *table;                     /* [channels][bins], the level of every bin */
+    const int *order;                       /* channels as they are rounded */
     const float *shares;                    /* [channels][channels] in order, or NULL: no error feedback */
 } Rounding;
 
-static void nearest(const Rounding *r, long channel, const float *value, float *result) {
-    const float half = (float)(r->bins / 2), shift = r->shift[channel], spread = r->spread[channel];
-    float normalized[PIXELS];
-    for (int p = 0; p < PIXELS; p++) normalized[p] = (value[p] - shift) / spread * half;
-    if (r->edges) {
-        const float *edges = r->edges + channel * (r->points - 1), *levels = r->levels + channel * r->points;
-        for (int p = 0; p < PIXELS; p++) result[p] = levels[0];
-        for (long i = 1; i < r->points; i++) {
-            const float edge = edges[i - 1], level = levels[i];
-            for (int p = 0; p < PIXELS; p++) result[p] = normalized[p] >= edge ? level : result[p];
-        }
-    } else {
-        const float *table = r->table + channel * r->bins;
-        const int middle = r->bins / 2, last = r->bins - 1;
-        for (int p = 0; p < PIXELS; p++) {
-            const float within = normalized[p] < -half ? -half : normalized[p] > half ? half : normalized[p];
-            const int toward_zero = (int)within, bin = toward_zero - (within < toward_zero) + middle;
-            result[p] = table[bin > last ? last : bin];
-        }
-    }
+static float look_up(const Rounding *r, long channel, float normalized) {
+    const float half = (float)(r->bins / 2);
+    const float within = normalized < -half ? -half : normalized > half ? half : normalized;
+    const long toward_zero = (long)within, bin = toward_zero - (within < toward_zero) + r->bins / 2;
+    return r->table[channel * r->bins + (bin < r->bins ? bin : r->bins - 1)];
 }
 
-static void round_piece(const Rounding *r, long count, const float *x, float *out, float *errors) {
+/* One pixel, LANES channels from the given one on. */
+static void round_lanes(const Rounding *r, long channel, const float *x, float *out) {
+    const float half = (float)(r->bins / 2), *shift = r->shift + channel, *spread = r->spread + channel;
+    float normalized[LANES], result[LANES];
+#pragma omp simd
+    for (int l = 0; l < LANES; l++) normalized[l] = (x[channel + l] - shift[l]) / spread[l] * half;
+    if (r->edges) {
+#pragma omp simd
+        for (int l = 0; l < LANES; l++) result[l] = r->levels[channel + l];
+        for (long i = 1; i < r->points; i++) {
+            const float *edge = r->edges + (i - 1) * r->channels + channel, *level = r->levels + i * r->channels + channel;
+#pragma omp simd
+            for (int l = 0; l < LANES; l++) result[l] = normalized[l] >= edge[l] ? level[l] : result[l];
+        }
+    } else
+        for (int l = 0; l < LANES; l++) result[l] = look_up(r, channel + l, normalized[l]);
+#pragma omp simd
+    for (int l = 0; l < LANES; l++) out[channel + l] = result[l];
+}
+
+/* One channel of PIXELS pixels. */
+static void round_channel(const Rounding *r, long channel, const float *value, float *result) {
+    const float half = (float)(r->bins / 2), shift = r->shift[channel], spread = r->spread[channel];
+    float normalized[PIXELS];
+#pragma omp simd
+    for (int p = 0; p < PIXELS; p++) normalized[p] = (value[p] - shift) / spread * half;
+    if (r->edges) {
+#pragma omp simd
+        for (int p = 0; p < PIXELS; p++) result[p] = r->levels[channel];
+        for (long i = 1; i < r->points; i++) {
+            const float edge = r->edges[(i - 1) * r->channels + channel], level = r->levels[i * r->channels + channel];
+#pragma omp simd
+            for (int p = 0; p < PIXELS; p++) result[p] = normalized[p] >= edge ? level : result[p];
+        }
+    } else
+        for (int p = 0; p < PIXELS; p++) result[p] = look_up(r, channel, normalized[p]);
+}
+
+/* At most PIXELS pixels, channel by channel: with error feedback, or where lanes would stay idle. */
+static void round_in_order(const Rounding *r, long count, const float *x, float *out, float *errors) {
     for (long i = 0; i < r->channels; i++) {
         const long channel = r->order[i];
         float value[PIXELS] = {0}, result[PIXELS];
@@ -47,12 +71,27 @@ static void round_piece(const Rounding *r, long count, const float *x, float *ou
         if (r->shares)
             for (long j = 0; j < i; j++) {
                 const float share = r->shares[j * r->channels + i], *error = errors + j * PIXELS;
+#pragma omp simd
                 for (int p = 0; p < PIXELS; p++) value[p] -= share * error[p];
             }
-        nearest(r, channel, value, result);
+        round_channel(r, channel, value, result);
         if (r->shares)
+#pragma omp simd
             for (int p = 0; p < PIXELS; p++) errors[i * PIXELS + p] = value[p] - result[p];
         for (long p = 0; p < count; p++) out[p * r->channels + channel] = result[p];
+    }
+}
+
+static void round_piece(const Rounding *r, long count, const float *x, float *out, float *errors) {
+    if (r->shares || (r->channels < 2 * LANES && r->channels != LANES)) {
+        round_in_order(r, count, x, out, errors);
+        return;
+    }
+    for (long p = 0; p < count; p++) {
+        const float *pixel = x + p * r->channels;
+        float *to = out + p * r->channels;
+        for (long channel = 0; channel + LANES <= r->channels; channel += LANES) round_lanes(r, channel, pixel, to);
+        if (r->channels % LANES) round_lanes(r, r->channels - LANES, pixel, to); /* some of them once more */
     }
 }
 

@@ -27,7 +27,7 @@ class _Rounding(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_long) for name in ("channels", "points", "bins")),
-        *((name, ctypes.c_void_p) for name in ("order", "shift", "spread", "edges", "levels", "table", "shares")),
+        *((name, ctypes.c_void_p) for name in ("shift", "spread", "edges", "levels", "table", "order", "shares")),
     )
 
 
@@ -39,7 +39,7 @@ def build() -> None:
         raise RuntimeError("no C compiler was found; install gcc or clang, or set CC")
     with as_file(files("dfsq.quantizers") / "kernel.c") as source, TemporaryDirectory() as folder:
         library = Path(folder) / "kernel.so"
-        for threads in (["-fopenmp"], []):  # one thread is better than none
+        for threads in (["-fopenmp"], ["-fopenmp-simd"]):  # one thread is better than none
             command = [compiler, *_FLAGS, *threads, str(source), "-o", str(library)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode == 0:
@@ -81,12 +81,14 @@ def round_pixels(
     if _library is None:
         raise RuntimeError("the C code has not been built")
     (n, channels), points = x.shape, len(values)
-    compared = points <= COMPARED
     shift = torch.zeros_like(spread) if shift is None else shift
     order = torch.arange(channels) if order is None else order
-    # In C, what belongs to one channel lies together.
-    own = [order.int(), shift, spread, edges.T if compared else None, values.T * spread[:, None] + shift[:, None]]
-    own += [None if compared else table * spread[:, None] + shift[:, None], shares]
+    own: list[Tensor | None] = [shift, spread]
+    if points <= COMPARED:
+        own += [edges, values * spread + shift, None]
+    else:
+        own += [None, None, table * spread[:, None] + shift[:, None]]
+    own += [order.int(), shares]
     kept = [None if each is None else each.contiguous() for each in own]
     addresses = [None if each is None else each.data_ptr() for each in kept]
     rounding = _Rounding(channels, points, table.shape[1], *addresses)
