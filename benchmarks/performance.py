@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -40,7 +41,7 @@ from dfsq.quantizers.universal import UniversalSet
 EMBEDDED = "edsr-baseline-x2"
 SIZE = (180, 256)
 """Height and width of the LR image of the forward passes."""
-REPEATS = 5
+REPEATS = 4
 BITS = (8, 4, 2)
 PEAK = """
 import resource, sys
@@ -134,18 +135,14 @@ def forward(data: Path | None, images: Sequence[Path]) -> Iterator[Row]:
         candidates = {
             f"W{b}A{b}": calibration.quantize(model, few, calibration.recipe("fast", w_bits=b, a_bits=b)) for b in BITS
         }
-        candidates["W4A4 with error feedback"] = calibration.quantize(
-            model, few, calibration.recipe("fast", feedback=True)
-        )
+        fed = calibration.recipe("fast", feedback=True)
+        candidates["W4A4 with error feedback"] = calibration.quantize(model, few, fed)
         x = torch.rand(1, 3, *SIZE)
         moved = torch.empty(quantized_values(candidates["W4A4"], x))
         for kind, mode in (("eager", runtime.without_compiled_code), ("compiled", nullcontext)):
+            runs = [partial(model, x), moved.clone, *(partial(each, x) for each in candidates.values())]
             with torch.inference_mode(), mode():
-                plain, copying, *times = seconds(
-                    lambda: model(x),  # noqa: B023 - called at once
-                    lambda: moved.clone(),  # noqa: B023
-                    *(lambda each=each: each(x) for each in candidates.values()),  # type: ignore[misc]  # noqa: B023
-                )
+                plain, copying, *times = seconds(*runs)
             # A copy reads and writes every value; statistics read it once more.
             floor = 1 + 1.5 * copying / plain
             for label, taken in zip(candidates, times, strict=True):
@@ -194,7 +191,7 @@ def size(images: Sequence[Path]) -> Iterator[Row]:
     small, large = torch.rand(1, 3, 96, 128), torch.rand(1, 3, 384, 512)
     with torch.inference_mode():
         for label, each in (("FP32", model), ("W4A4", quantized)):
-            times = seconds(lambda: each(small), lambda: each(large))  # noqa: B023
+            times = seconds(partial(each, small), partial(each, large))
             yield Row(f"{label} forward, 512×384 / 16 of 128×96", times[1] / times[0] / 16, 1, "linear in pixels")
 
 
