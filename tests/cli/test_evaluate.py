@@ -177,3 +177,12 @@ def test_image_of_one_colour_is_reproduced_perfectly_by_bicubic(dfsq: Callable) 
     run = dfsq("eval", "model.pth", "--hr", "flat", "--bicubic", "--json")
     assert json.loads(run.out)["models"][1]["sets"][0]["psnr_y"] is None  # infinite, which JSON cannot say
     assert "∞" in dfsq("eval", "model.pth", "--hr", "flat", "--bicubic").out
+
+
+def test_compile_without_a_compiler_says_so_and_goes_on(dfsq: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CC", raising=False)
+    run = dfsq("eval", "model.pth", "--data", "benchmark", "--set", "Set5", "--compile", "--json")
+    assert run.code == 0
+    assert "running without --compile: no C compiler was found" in run.err
+    assert json.loads(run.out)["models"]
