@@ -230,9 +230,7 @@ def selection(images: Sequence[Path]) -> Iterator[Row]:
     click.echo(f"all {sum(map(len, histograms))} channels exactly: {everything:.1f} s", err=True)
     yield Row("K-means + snap / exact selection, 16 of 377 points", slow / fast, 1, "exact selection")
     floor = 15 * sum(map(len, some)) * adding
-    yield Row(
-        "exact selection / adding all edges once per point", fast / floor, 1, "k·n²/2 additions, one thread"
-    )
+    yield Row("exact selection / adding all edges once per point", fast / floor, 1, "k·n²/2 additions, one thread")
     tiny = UniversalSet(2)
     small = torch.randint(0, 100, (4, tiny.bins))
     quick, brute = seconds(lambda: exact.select(small, tiny, 4), lambda: exhaustive.select(small, tiny, 4), repeats=2)
