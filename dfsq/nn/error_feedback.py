@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dfsq.quantizers import native
-from dfsq.quantizers.lookup import restored
-from dfsq.quantizers.normalization import bin_index
+from dfsq.quantizers.normalization import bin_index, restored
 
 _BLOCK = 8
 """Channels whose corrections from all channels before them are computed in one matrix product."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dfsq.quantizers import native
-from dfsq.quantizers.normalization import bin_index
+from dfsq.quantizers.normalization import bin_index, restored
 from dfsq.runtime import compiled
 
 _COMPARED = 16
@@ -46,11 +46,6 @@ def round_to_points(
     for piece, to in zip(torch.split(x, step), torch.split(result, step), strict=True):
         torch.index_select(levels, 0, index(piece, shift, spread, offset, bins).view(-1), out=to.view(-1))
     return result
-
-
-def restored(values: Tensor, shift: Tensor | None, spread: Tensor) -> Tensor:
-    """Normalized ``values`` ``(…, C)`` in the unit of the input."""
-    return values * spread if shift is None else values * spread + shift
 
 
 def _index(x: Tensor, shift: Tensor | None, spread: Tensor, offset: Tensor, bins: int) -> Tensor:

@@ -15,6 +15,8 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
+from dfsq.quantizers.normalization import restored
+
 COMPARED = 32
 """Most points that are found by comparing; more are looked up."""
 _FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-shared", "-fPIC")
@@ -81,13 +83,12 @@ def round_pixels(
     if _library is None:
         raise RuntimeError("the C code has not been built")
     (n, channels), points = x.shape, len(values)
-    shift = torch.zeros_like(spread) if shift is None else shift
     order = torch.arange(channels) if order is None else order
-    own: list[Tensor | None] = [shift, spread]
+    own: list[Tensor | None] = [torch.zeros_like(spread) if shift is None else shift, spread]
     if points <= COMPARED:
-        own += [edges, values * spread + shift, None]
+        own += [edges, restored(values, shift, spread), None]
     else:
-        own += [None, None, table * spread[:, None] + shift[:, None]]
+        own += [None, None, restored(table.T, shift, spread).T]
     own += [order.int(), shares]
     kept = [None if each is None else each.contiguous() for each in own]
     addresses = [None if each is None else each.data_ptr() for each in kept]

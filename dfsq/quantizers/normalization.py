@@ -44,3 +44,8 @@ def bin_index(x: Tensor, shift: Tensor | None, spread: Tensor, bins: int) -> Ten
     half = bins // 2
     normalized = (x if shift is None else x - shift) / spread
     return normalized.mul_(half).floor_().clamp_(-half, half - 1).to(torch.int32).add_(half)
+
+
+def restored(values: Tensor, shift: Tensor | None, spread: Tensor) -> Tensor:
+    """Normalized ``values`` ``(…, C)`` in the unit of the input."""
+    return values * spread if shift is None else values * spread + shift
