@@ -138,9 +138,10 @@ def forward(data: Path | None, images: Sequence[Path]) -> Iterator[Row]:
         fed = calibration.recipe("fast", feedback=True)
         candidates["W4A4 with error feedback"] = calibration.quantize(model, few, fed)
         x = torch.rand(1, 3, *SIZE)
-        moved = torch.empty(quantized_values(candidates["W4A4"], x))
+        maps = quantized_maps(candidates["W4A4"], x)
         for kind, mode in (("eager", runtime.without_compiled_code), ("compiled", nullcontext)):
-            runs = [partial(model, x), moved.clone, *(partial(each, x) for each in candidates.values())]
+            copy = lambda: [each.clone() for each in maps]  # noqa: B023, E731
+            runs = [partial(model, x), copy, *(partial(each, x) for each in candidates.values())]
             with torch.inference_mode(), mode():
                 plain, copying, *times = seconds(*runs)
             # A copy reads and writes every value; statistics read it once more.
@@ -149,11 +150,11 @@ def forward(data: Path | None, images: Sequence[Path]) -> Iterator[Row]:
                 yield Row(f"{name}, {label} / FP32 forward, {kind}", taken / plain, floor, "read twice, write once")
 
 
-def quantized_values(model: SRModel, x: Tensor) -> int:
-    """How many values a forward pass quantizes."""
-    counts = []
+def quantized_maps(model: SRModel, x: Tensor) -> list[Tensor]:
+    """What a forward pass quantizes."""
+    maps: list[Tensor] = []
     handles = [
-        layer.input_quantizer.register_forward_pre_hook(lambda _, inputs: counts.append(inputs[0].numel()))
+        layer.input_quantizer.register_forward_pre_hook(lambda _, inputs: maps.append(inputs[0].clone()))
         for _, layer in quantized_layers(model.net)
         if layer.input_quantizer is not None
     ]
@@ -161,7 +162,7 @@ def quantized_values(model: SRModel, x: Tensor) -> int:
         model(x)
     for handle in handles:
         handle.remove()
-    return sum(counts)
+    return maps
 
 
 def argmin() -> Iterator[Row]:

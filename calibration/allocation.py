@@ -26,7 +26,7 @@ from calibration.sequential import rows_of
 from dfsq.errors import UsageError
 from dfsq.model import SRModel
 from dfsq.nn import channel_axis
-from dfsq.quantizers.normalization import channel_statistics
+from dfsq.quantizers.normalization import by_sample, channel_statistics
 from dfsq.quantizers.universal import UniversalSet
 from dfsq.quantizers.weights import weight_bins
 
@@ -125,9 +125,10 @@ class _View:
     def see(self, _layer: Layer, inputs: tuple[Tensor, ...]) -> None:
         x = inputs[0]
         self._observer.observe(x)
-        for signed in self._squares:
-            _, spread = channel_statistics(x, signed, channel_axis(self._layer))
-            self._squares[signed] = self._squares[signed] + spread.double().square().sum(0).flatten().cpu()
+        for sample in by_sample(x, channel_axis(self._layer)):
+            for signed in self._squares:
+                _, spread = channel_statistics(sample, signed)
+                self._squares[signed] = self._squares[signed] + spread.double().square().cpu()
         self._elements += x.numel()
         for one in torch.split(x, 1):
             for moments, rows in zip(self._moments, rows_of(self._layer, one), strict=True):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dfsq import distributed
-from dfsq.quantizers.normalization import EPSILON, bin_index, channel_statistics
+from dfsq.quantizers.normalization import EPSILON, bin_index, by_sample, channel_statistics
 from dfsq.quantizers.universal import UniversalSet
 
 _SAMPLED = 8192
@@ -43,24 +43,22 @@ class HistogramObserver:
         """Count one batch: samples on axis 0, channels on the layer's channel axis."""
         self.samples += len(x)
         self.signed = self.signed or bool(x.amin() < 0)
-        self._count(x, True)
-        if not self.signed:
-            self._count(x, False)
+        for sample in by_sample(x, self._channel_axis):
+            self._count(sample, True)
+            if not self.signed:
+                self._count(sample, False)
 
-    def _count(self, x: Tensor, signed: bool) -> None:
-        bins = self._universal.bins
-        shift, spread = channel_statistics(x, signed, self._channel_axis)
-        index = bin_index(x, shift, spread, bins)
-        index = index.movedim(self._channel_axis, -1)
-        channels = index.shape[-1]
-        flat = index + torch.arange(0, channels * bins, bins, device=x.device, dtype=torch.int32)
-        counts = torch.bincount(flat.reshape(-1), minlength=channels * bins).view(channels, bins)
-        spreads = spread.amax(0).flatten()
+    def _count(self, sample: Tensor, signed: bool) -> None:
+        bins, channels = self._universal.bins, sample.shape[1]
+        shift, spread = channel_statistics(sample, signed)
+        first = torch.arange(0, channels * bins, bins, device=sample.device, dtype=torch.int32)
+        index = bin_index(sample, shift, spread, bins) + first
+        counts = torch.bincount(index.view(-1), minlength=channels * bins).view(channels, bins)
         if signed in self._counts:
             self._counts[signed] += counts
-            self._spreads[signed] = torch.maximum(self._spreads[signed], spreads)
+            self._spreads[signed] = torch.maximum(self._spreads[signed], spread)
         else:
-            self._counts[signed], self._spreads[signed] = counts, spreads
+            self._counts[signed], self._spreads[signed] = counts, spread
 
     def reduce(self, device: torch.device) -> None:
         """Add up what this layer's observers in all processes have seen, on ``device``."""

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 
-from dfsq.quantizers import native
+from dfsq.quantizers import fused, native
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # parameters of mallopt(3)
-_VARIANTS = 64
-"""Versions of one compiled function: numbers of points, with and without a shift."""
-_compiling = False
 
 
 def keep_freed_memory() -> None:
@@ -37,32 +32,14 @@ def compile_quantizers(device: str = "cpu") -> None:
     Takes a second, and elsewhere some more for every number of points. Raises what is raised where there is no compiler
     for ``device``, and changes nothing then.
     """
-    global _compiling
     if torch.device(device).type == "cpu":
         native.build()
     else:
-        torch.compile(torch.neg)(torch.ones(1, device=device))
-        torch._dynamo.config.recompile_limit = _VARIANTS
-        _compiling = True
+        fused.build(device)
 
 
 @contextmanager
 def without_compiled_code() -> Iterator[None]:
     """Quantize activations by torch's own operators meanwhile."""
-    global _compiling
-    before, _compiling = _compiling, False
-    try:
-        with native.unused():
-            yield
-    finally:
-        _compiling = before
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any] | None:
-    """What ``torch.compile`` makes of ``function``; None where :func:`compile_quantizers` has not asked for it."""
-    return _compile(function) if _compiling else None
-
-
-@functools.cache
-def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
-    return torch.compile(function, dynamic=True)
+    with native.unused(), fused.unused():
+        yield

@@ -40,7 +40,7 @@ def test_equals_rounding_pixel_by_pixel(channels: int, signed: bool) -> None:
                 rounded = values[channel, index.item()] * spread[channel]
                 assert got[channel] == pytest.approx(float(rounded + mean[channel]), abs=2e-6)
                 error = left[channel] - rounded
-                left[feedback.order] -= error * feedback.shares[position]
+                left[feedback.order] -= error * feedback.shares[:, position]
 
 
 def test_errors_cancel_in_what_the_next_layer_makes_of_them() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dfsq.quantizers import native
+from dfsq.quantizers.lookup import Lookup
 from dfsq.quantizers.normalization import bin_index, restored
 
 _BLOCK = 8
@@ -27,22 +27,18 @@ class ErrorFeedback(nn.Module):
     shares: Tensor
 
     def __init__(self, order: Tensor, shares: Tensor) -> None:
-        """``order``: a permutation of the channels, int64 ``(C,)``. ``shares``: ``(C, C)``.
+        """``order``: a permutation of the channels, ``(C,)``. ``shares``: ``(C, C)``.
 
         Row i, column j > i of ``shares``, both in that order, is how much of the error of channel i is taken from
-        channel j; the rest of it is ignored. Rounded to bfloat16, as which it is stored.
+        channel j; the rest of it is ignored. Rounded to bfloat16, as which it is stored. Kept transposed.
         """
         super().__init__()
-        self.register_buffer("order", order, persistent=False)
-        self.register_buffer("shares", shares.triu(1).bfloat16().float(), persistent=False)
+        self.register_buffer("order", order.int(), persistent=False)
+        self.register_buffer("shares", shares.triu(1).T.bfloat16().float().contiguous(), persistent=False)
 
-    def forward(
-        self, x: Tensor, shift: Tensor | None, spread: Tensor, values: Tensor, edges: Tensor, table: Tensor
-    ) -> Tensor:
+    def forward(self, x: Tensor, shift: Tensor | None, spread: Tensor, lookup: Lookup) -> Tensor:
         """Round ``x`` ``(n, C)`` as :func:`dfsq.quantizers.lookup.round_to_points` does, with feedback."""
-        if native.available(x):
-            return native.round_pixels(x, shift, spread, values, edges, table, self.order, self.shares)
-        levels = restored(table.T, shift, spread).T[self.order].contiguous()
+        levels = restored(lookup.table.T, shift, spread).T[self.order].contiguous()
         shift = torch.zeros_like(spread) if shift is None else shift
         result = torch.empty_like(x)
         for pixels, to in zip(torch.split(x, _PIXELS), torch.split(result, _PIXELS), strict=True):
@@ -56,10 +52,10 @@ class ErrorFeedback(nn.Module):
         for first in range(0, len(x), _BLOCK):
             block = slice(first, min(first + _BLOCK, len(x)))
             if first:
-                x[block].addmm_(self.shares[:first, block].T, errors[:first], alpha=-1)
+                x[block].addmm_(self.shares[block, :first], errors[:first], alpha=-1)
             for channel in range(first, block.stop):
                 if channel > first:
-                    x[channel].addmv_(errors[first:channel].T, self.shares[first:channel, channel], alpha=-1)
+                    x[channel].addmv_(errors[first:channel].T, self.shares[channel, first:channel], alpha=-1)
                 index = bin_index(x[channel], shift[channel], spread[channel], levels.shape[1])
                 torch.index_select(levels[channel], 0, index, out=rounded[channel])
                 torch.sub(x[channel], rounded[channel], out=errors[channel])
@@ -68,7 +64,7 @@ class ErrorFeedback(nn.Module):
     def to_tensors(self) -> dict[str, Tensor]:
         """Tensors to store, by suffix: the order and the triangle of the shares, row by row."""
         upper = torch.triu_indices(len(self.order), len(self.order), 1)
-        return {"order": self.order.to(torch.int16), "shares": self.shares[*upper].bfloat16()}
+        return {"order": self.order.to(torch.int16), "shares": self.shares.T[*upper].bfloat16()}
 
     @classmethod
     def from_tensors(cls, order: Tensor, shares: Tensor) -> ErrorFeedback:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from dfsq.nn.error_feedback import ErrorFeedback
-from dfsq.quantizers.lookup import round_to_points
-from dfsq.quantizers.normalization import channel_statistics
-from dfsq.quantizers.subset import value_table
+from dfsq.quantizers import fused, native
+from dfsq.quantizers.lookup import Lookup, round_to_points
+from dfsq.quantizers.normalization import by_sample, channel_statistics
 from dfsq.quantizers.universal import UniversalSet
 from dfsq.quantizers.weights import pack_points, unpack_points
 
@@ -19,9 +19,6 @@ class SubsetQuantizer(nn.Module):
     """Quantizes every channel of every sample to its 2^bits points, in units of that channel's own spread."""
 
     points: Tensor
-    values: Tensor
-    edges: Tensor
-    table: Tensor
     limit: Tensor | None
     fixed: Tensor | None
 
@@ -49,42 +46,49 @@ class SubsetQuantizer(nn.Module):
         self.signed = signed
         self.universal = universal
         self.channel_axis = channel_axis
-        # Not in the state dict: an artifact stores the points packed, and the table follows from them.
+        # Not in the state dict: an artifact stores the points packed.
         self.register_buffer("points", points, persistent=False)
-        ascending = points.T.contiguous()
-        self.register_buffer("values", universal.values(ascending), persistent=False)
-        # Bins are half as wide as 1 / denominator, so the sum of two numerators is the bin of their midpoint.
-        self.register_buffer("edges", (ascending[:-1] + ascending[1:]).float(), persistent=False)
-        self.register_buffer("table", value_table(points, universal), persistent=False)
         self.register_buffer("limit", limit, persistent=False)
         self.register_buffer("fixed", fixed, persistent=False)
         self.feedback = feedback
+        self._made: Lookup | None = None
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """Quantize ``x``, any shape with samples on axis 0 and channels on ``channel_axis``.
+        """Quantize ``x``, float32, any shape with samples on axis 0 and channels on ``channel_axis``.
 
         The result has the same shape; in memory, channels come last.
         """
-        samples = x.movedim(self.channel_axis, -1).contiguous()  # no copy of what is in channels_last
-        round_all = self.feedback or round_to_points
-        rounded = [
-            round_all(sample.view(-1, len(spread)), shift, spread, self.values, self.edges, self.table)
-            for sample, (shift, spread) in zip(samples, self._statistics(samples), strict=True)
-        ]
-        result = rounded[0] if len(rounded) == 1 else torch.stack(rounded)  # stacking copies
-        return result.view(samples.shape).movedim(-1, self.channel_axis)
-
-    def _statistics(self, samples: Tensor) -> Iterator[tuple[Tensor | None, Tensor]]:
-        """Shift and spread of every sample ``(…, C)``, each ``(C,)``, or ``(1,)`` for the whole tensor."""
+        samples = by_sample(x, self.channel_axis)
         if self.fixed is not None:
-            yield from [(self.fixed[:1], self.fixed[1:])] * len(samples)
-            return
-        shift, spread = channel_statistics(samples, self.signed, -1)
-        for index in range(len(samples)):
-            own = spread[index].flatten()
-            limited = own if self.limit is None else torch.minimum(own, self.limit)
-            yield None if shift is None else shift[index].flatten(), limited
+            samples = samples.view(len(samples), -1, 1)
+        if native.available(samples):
+            order, shares = (None, None) if self.feedback is None else (self.feedback.order, self.feedback.shares)
+            result = native.quantize(samples, self.signed, self._lookup, self.fixed, self.limit, order, shares)
+        else:
+            rounded = [self._rounded(sample) for sample in samples]
+            result = rounded[0] if len(rounded) == 1 else torch.stack(rounded)  # stacking copies
+        return result.view(x.movedim(self.channel_axis, -1).shape).movedim(-1, self.channel_axis)
+
+    def _rounded(self, sample: Tensor) -> Tensor:
+        """``sample`` ``(n, C)`` by torch's operators, or what is compiled of them."""
+        shift, spread = self._statistics(sample)
+        plainly = fused.round_to_points if fused.available() else round_to_points
+        result: Tensor = (self.feedback or plainly)(sample, shift, spread, self._lookup)
+        return result
+
+    def _statistics(self, sample: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Shift and spread, each ``(C,)``, or ``(1,)`` for the whole tensor."""
+        if self.fixed is not None:
+            return self.fixed[:1], self.fixed[1:]
+        shift, spread = channel_statistics(sample, self.signed)
+        return shift, spread if self.limit is None else torch.minimum(spread, self.limit)
+
+    @property
+    def _lookup(self) -> Lookup:
+        if self._made is None or self._made.points is not self.points:  # moved to another device
+            self._made = Lookup(self.points, self.universal)
+        return self._made
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Tensors to store, by suffix."""

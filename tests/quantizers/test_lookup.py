@@ -3,9 +3,8 @@ import torch
 
 from dfsq import runtime
 from dfsq.nn import ErrorFeedback, SubsetQuantizer
-from dfsq.quantizers import native
-from dfsq.quantizers.lookup import round_to_points
-from dfsq.quantizers.subset import nearest, value_table
+from dfsq.quantizers import fused, native
+from dfsq.quantizers.subset import nearest
 from dfsq.quantizers.universal import UniversalSet
 
 UNIVERSAL = UniversalSet()
@@ -15,13 +14,12 @@ UNIVERSAL = UniversalSet()
 def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Runs a test by each of the three ways; those that find no compiler are skipped."""
     monkeypatch.setattr(native, "_library", None)
-    monkeypatch.setattr(runtime, "_compiling", False)
+    monkeypatch.setattr(fused, "_ready", False)
     try:
         if request.param == "C":
             native.build()
         elif request.param == "torch.compile":
-            torch.compile(torch.neg)(torch.ones(1))
-            monkeypatch.setattr(runtime, "_compiling", True)
+            fused.build("cpu")
     except Exception as error:
         pytest.skip(f"no compiler: {error}")
     return str(request.param)
@@ -31,31 +29,34 @@ def random_points(channels: int, k: int) -> torch.Tensor:
     return torch.stack([UNIVERSAL.numerators[torch.randperm(377)[:k].sort()[0]] for _ in range(channels)])
 
 
-def tables(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    rows = points.T.contiguous()
-    return UNIVERSAL.values(rows), (rows[:-1] + rows[1:]).float(), value_table(points, UNIVERSAL)
-
-
 @pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize("k", [4, 16, 64])
-def test_equals_a_search_for_the_nearest_point(path: str, k: int, signed: bool) -> None:
-    channels = 5
+@pytest.mark.parametrize("channels", [1, 5, 64, 70])
+def test_equals_a_search_for_the_nearest_point(path: str, channels: int, k: int, signed: bool) -> None:
     points = random_points(channels, k)
-    x = torch.randn(20_000, channels)
-    shift = torch.randn(channels) / 8 if signed else None
-    spread = torch.rand(channels) + 2
-    found = round_to_points(x, shift, spread, *tables(points))
-    normalized = ((x if shift is None else x - shift) / spread).T.double() * 1024
-    values = points.gather(1, nearest(normalized, points.double())) / 1024
-    expected = values.float().T * spread + (0 if shift is None else shift)
-    assert torch.equal(found, expected)
+    quantize = SubsetQuantizer(points, signed, k.bit_length() - 1, UNIVERSAL, 1)
+    x = torch.randn(1, channels, 37, 53)
+    found = quantize(x)[0].flatten(1)
+    x = x[0].flatten(1)
+    shift = x.double().mean(1, keepdim=True).float() if signed else torch.zeros(channels, 1)
+    spread = (x - shift).abs().amax(1, keepdim=True) + 1e-8
+    index = nearest((x - shift) / spread * 1024, points.float())
+    assert torch.equal(found, points.gather(1, index) / 1024 * spread + shift)
 
 
 def test_a_tie_goes_to_the_upper_point(path: str) -> None:
-    points = torch.tensor([[-1024, 0, 512, 1024]])
-    x = torch.tensor([-0.5, 0.25, 0.75])[:, None] * 3
-    found = round_to_points(x, None, torch.tensor([3.0]), *tables(points))
-    assert found[:, 0].tolist() == [0.0, 1.5, 3.0]
+    quantize = SubsetQuantizer(torch.tensor([[-1024, 0, 512, 1024]]), False, 2, UNIVERSAL, 1)
+    x = torch.tensor([-0.5, 0.25, 0.75, 1.0]).repeat(32)[None, None] * 3
+    assert quantize(x)[0, 0, :4].tolist() == [0.0, 1.5, 3.0, 3.0]
+
+
+def test_what_is_not_a_number_stays_visible(path: str) -> None:
+    x = torch.rand(1, 3, 20, 20)
+    x[0, 1, 5, 5] = torch.nan
+    for signed in (True, False):
+        found = SubsetQuantizer(random_points(3, 4), signed, 2, UNIVERSAL, 1)(x)
+        assert found[0, 1].isnan().all()
+        assert not found[0, [0, 2]].isnan().any()
 
 
 @pytest.mark.parametrize("fixed", [False, True])
@@ -67,7 +68,7 @@ def test_every_way_quantizes_alike(path: str, bits: int, feedback: bool, fixed: 
     span = torch.tensor([0.1, 2.0]) if fixed else None
     points = random_points(channels, 2**bits)
     quantize = SubsetQuantizer(points, True, bits, UNIVERSAL, 1, feedback=own, fixed=span)
-    x = torch.randn(2, 11, 30, 40).contiguous(memory_format=torch.channels_last)
+    x = torch.randn(2, 11, 31, 40).contiguous(memory_format=torch.channels_last)
     with runtime.without_compiled_code():
         expected = quantize(x)
     difference = (quantize(x) - expected).abs()

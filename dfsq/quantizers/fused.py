@@ -1,0 +1,75 @@
+"""Every value to its nearest point in one kernel that ``torch.compile`` makes, for accelerators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dfsq.quantizers.lookup import Lookup
+from dfsq.quantizers.normalization import bin_index, restored
+
+COMPARED = 16
+"""Most points that are found by comparing; more are looked up."""
+_VARIANTS = 64
+"""Versions of a function: numbers of points, with and without a shift."""
+_ready = False
+
+
+def build(device: str) -> None:
+    """Compile from now on. Raises what ``torch.compile`` raises where there is no compiler for ``device``."""
+    global _ready
+    torch.compile(torch.neg)(torch.ones(1, device=device))
+    torch._dynamo.config.recompile_limit = _VARIANTS
+    _ready = True
+
+
+@contextmanager
+def unused() -> Iterator[None]:
+    """Do without it for a while."""
+    global _ready
+    before, _ready = _ready, False
+    try:
+        yield
+    finally:
+        _ready = before
+
+
+def available() -> bool:
+    """Whether :func:`build` has been called."""
+    return _ready
+
+
+def round_to_points(x: Tensor, shift: Tensor | None, spread: Tensor, lookup: Lookup) -> Tensor:
+    """As :func:`dfsq.quantizers.lookup.round_to_points`."""
+    bins = lookup.universal.bins
+    if len(lookup.values) > COMPARED:
+        table = restored(lookup.table.T, shift, spread).T.reshape(-1)
+        result: Tensor = _compiled(_look_up)(x, shift, spread, table, bins)
+    else:
+        levels = restored(lookup.values, shift, spread)
+        shift = torch.zeros_like(spread) if shift is None else shift
+        result = _compiled(_compare)(x, shift, spread, lookup.edges, levels, bins // 2)
+    return result
+
+
+def _look_up(x: Tensor, shift: Tensor | None, spread: Tensor, table: Tensor, bins: int) -> Tensor:
+    first = torch.arange(0, len(table), bins, device=x.device, dtype=torch.int32)
+    return table[bin_index(x, shift, spread, bins) + first]
+
+
+def _compare(x: Tensor, shift: Tensor, spread: Tensor, edges: Tensor, levels: Tensor, half: int) -> Tensor:
+    normalized = (x - shift) / spread * half
+    result = levels[0].expand_as(x)
+    for edge, level in zip(edges.unbind(), levels[1:].unbind(), strict=True):
+        result = torch.where(normalized >= edge, level, result)
+    return result
+
+
+@cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return torch.compile(function, dynamic=True)

@@ -1,0 +1,105 @@
+"""The C code that quantizes on a CPU, compiled where it runs: statistics and rounding, each one pass over memory."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import as_file, files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor
+
+from dfsq.quantizers.lookup import Lookup
+from dfsq.quantizers.normalization import EPSILON
+
+COMPARED = 32
+"""Most points that are found by comparing; more are looked up."""
+_LEAST = 64
+"""Pixels that every thread needs at least."""
+_FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-shared", "-fPIC")
+"""No contraction: a product and a sum are rounded one after the other, as by torch's own operators."""
+_library: ctypes.CDLL | None = None
+
+
+class _Quantizer(ctypes.Structure):
+    """The structure of the same name in statistics.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_long) for name in ("channels", "points", "bins", "is_signed")),
+        *((name, ctypes.c_void_p) for name in ("values", "edges", "table", "fixed", "limit", "order", "shares")),
+        ("epsilon", ctypes.c_float),
+    )
+
+
+def build() -> None:
+    """Compile and load the code. Raises RuntimeError where there is no C compiler, or it fails."""
+    global _library
+    compiler = next(filter(None, map(shutil.which, (os.environ.get("CC", ""), "cc", "gcc", "clang"))), None)
+    if compiler is None:
+        raise RuntimeError("no C compiler was found; install gcc or clang, or set CC")
+    with as_file(files(__name__)) as sources, TemporaryDirectory() as folder:
+        library = Path(folder) / "kernel.so"
+        for threads in (["-fopenmp"], ["-fopenmp-simd"]):  # one thread is better than none
+            command = [compiler, *_FLAGS, *threads, str(sources / "kernel.c"), "-o", str(library)]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode == 0:
+                break
+        else:
+            raise RuntimeError(f"{compiler} failed: {' '.join(done.stderr.split())[:200]}")
+        _library = ctypes.CDLL(str(library))
+    address, pixels, threads_ = ctypes.c_void_p, ctypes.c_long, ctypes.c_int
+    _library.memory.argtypes, _library.memory.restype = (address, threads_), ctypes.c_long
+    _library.quantize.argtypes = (address, pixels, address, address, address, threads_)
+    _library.quantize.restype = None
+
+
+@contextmanager
+def unused() -> Iterator[None]:
+    """Do without the code for a while."""
+    global _library
+    before, _library = _library, None
+    try:
+        yield
+    finally:
+        _library = before
+
+
+def available(samples: Tensor) -> bool:
+    """Whether ``samples`` ``(N, n, C)`` can be quantized here: the code is built, they are in memory, and not tiny."""
+    suited = samples.device.type == "cpu" and samples.dtype == torch.float32 and samples.shape[1] >= _LEAST
+    return _library is not None and suited
+
+
+def quantize(
+    samples: Tensor,
+    signed: bool,
+    lookup: Lookup,
+    fixed: Tensor | None,
+    limit: Tensor | None,
+    order: Tensor | None,
+    shares: Tensor | None,
+) -> Tensor:
+    """Quantize ``samples`` ``(N, n, C)``, contiguous, as :class:`dfsq.nn.SubsetQuantizer` does; same shape.
+
+    ``order`` and ``shares``: those of :class:`dfsq.nn.ErrorFeedback`, or None.
+    """
+    if _library is None:
+        raise RuntimeError("the C code has not been built")
+    _, n, channels = samples.shape
+    points = len(lookup.values)
+    edges, table = (lookup.edges, None) if points <= COMPARED else (None, lookup.table)
+    tensors = (lookup.values, edges, table, fixed, limit, order, shares)
+    addresses = [None if each is None else each.data_ptr() for each in tensors]
+    quantizer = ctypes.byref(_Quantizer(channels, points, lookup.universal.bins, signed, *addresses, EPSILON))
+    threads = min(torch.get_num_threads(), n // _LEAST)
+    memory = torch.empty(_library.memory(quantizer, threads))
+    result = torch.empty_like(samples)
+    for sample, to in zip(samples, result, strict=True):
+        _library.quantize(quantizer, n, sample.data_ptr(), to.data_ptr(), memory.data_ptr(), threads)
+    return result
