@@ -22,7 +22,7 @@ from benchmarks.networks import load, quantized
 from benchmarks.tables import replace
 from calibration import recipe
 from dfsq.model import SRModel
-from dfsq.runtime import keep_freed_memory
+from dfsq.runtime import compile_quantizers, keep_freed_memory
 
 SETS = {
     "EDSR-baseline ×2": "Urban100-dev",
@@ -61,6 +61,7 @@ Row = Mapping[str, float]
 def main(data: Path, only: tuple[str, ...], cache: Path, update: Path | None) -> None:
     """Measure all rows that the cache lacks, then print the tables or put them into a file."""
     keep_freed_memory()
+    compile_quantizers()
     measured: dict[str, Row] = json.loads(cache.read_text()) if cache.exists() else {}
     for key, network, name, bits, changes in jobs():
         if key in measured or not all(part in key for part in only):

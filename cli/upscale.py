@@ -11,6 +11,7 @@ import click
 from cli.console import note, progress
 from cli.options import checkpoint_options, common_options, compile_option, number_or, prepare, quiet_option
 from cli.outputs import check_outputs
+from dfsq import distributed
 from dfsq.errors import DfsqError, ImageError, UsageError
 from dfsq.files import make_folder
 
@@ -79,9 +80,10 @@ def upscale(
     check_outputs([model, *(str(source) for source, _ in jobs)], [target for _, target in jobs], [])
     device = prepare(device, compile_)
     upscaler = _Upscaler(dfsq.load(model, device=device, **overrides), tile, scratch, quiet)
-    failed = 0
     with progress(quiet) as advance:
-        for done, (source, target) in enumerate(jobs):
+
+        def run(job: tuple[int, tuple[Path, Path]]) -> bool:
+            done, (source, target) = job
             advance("images", done, len(jobs))
             try:
                 upscaler.upscale(source, target, lambda percent: advance("tiles of one", percent, 100))
@@ -89,10 +91,15 @@ def upscale(
                 if len(jobs) == 1:
                     raise
                 click.echo(f"dfsq: {error}", err=True)
-                failed += 1
+                return False
+            return True
+
+        succeeded = distributed.share(list(enumerate(jobs)), run)
         advance("images", len(jobs), len(jobs))
-    if failed:
-        raise DfsqError(f"{failed} of {len(jobs)} images could not be upscaled, the others are in {output}")
+    if not all(succeeded):
+        raise DfsqError(
+            f"{succeeded.count(False)} of {len(jobs)} images could not be upscaled, the others are in {output}"
+        )
     click.echo(f"Wrote {output}" + f" ({len(jobs)} images)" * (len(jobs) > 1))
 
 

@@ -78,14 +78,21 @@ def finish() -> None:
         from torch import distributed
 
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        gather(None)
+        with _losing_a_worker():
+            # A barrier holds no tensors. After a gather, gloo's thread may release them when Python is gone, and abort.
+            distributed.barrier(distributed.new_group(backend="gloo"))
         distributed.destroy_process_group()
         _group = None
 
 
 def is_main() -> bool:
-    """Whether this is the process that prints and writes files."""
+    """Whether this is the process that prints."""
     return _group is None or _group.rank == 0
+
+
+def writes_files() -> bool:
+    """Whether this process writes files now: the first does, and every one what comes of an item of its own."""
+    return _alone or is_main()
 
 
 def is_first_to_fail() -> bool:

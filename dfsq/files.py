@@ -12,11 +12,11 @@ from dfsq.errors import DfsqError
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write ``content`` beside ``path``, then rename: nobody sees half a file, and a failed run leaves an old file
-    untouched. Of several processes on one run only the first writes.
+    untouched. Of several processes on one run only the first writes, or who works on an item alone.
 
     Raises :class:`DfsqError` that names the path and the system's reason.
     """
-    if not distributed.is_main():
+    if not distributed.writes_files():
         return
     data = content.encode() if isinstance(content, str) else content
     temporary = None

@@ -77,6 +77,7 @@ def commands(out: str) -> list[tuple[str, ...]]:
         ("quantize", "model.pth", "-o", f"{out}/best.safetensors", *SMALL, "--patches", "2", "--recipe", "accurate"),
         ("eval", "model.pth", f"{out}/fast.safetensors", *scored, "--bicubic", *pictured),
         ("compare", "model.pth", *scored, *runs, "--report", f"{out}/compare.json"),
+        ("upscale", f"{out}/fast.safetensors", "benchmark/Set14", "-o", f"{out}/upscaled"),
     ]
 
 
@@ -91,7 +92,7 @@ def test_files_are_those_of_one_process(dfsq: Callable, processes: int) -> None:
     run = torchrun(processes, "each.py", json.dumps(commands("many")))
     assert run.returncode == 0, run.stderr
     one, many = everything("one"), everything("many")
-    assert len(one) == 4 + 2 + 2 * 4 + 1
+    assert len(one) == 4 + 2 + 2 * 4 + 1 + 2
     assert one.keys() == many.keys()
     assert [name for name in one if one[name] != many[name]] == []
     # Every calibration tells, and of the four compared those that the first process does.

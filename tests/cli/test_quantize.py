@@ -92,7 +92,7 @@ def test_an_interrupted_run_leaves_the_old_file(dfsq: Callable, monkeypatch: pyt
 
     monkeypatch.setattr("calibration.pipeline.make_input_quantizer", interrupt)
     run = dfsq(*QUICK, "-o", "out.safetensors")
-    assert (run.code, run.err.strip()) == (130, "dfsq: interrupted; no output was written")
+    assert (run.code, run.err.strip()) == (130, "dfsq: interrupted; no file was left unfinished")
     assert Path("out.safetensors").read_bytes() == b"old"
     assert sorted(path.name for path in Path().iterdir()) == ["benchmark", "model.pth", "out.safetensors", "photos"]
 
