@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from dfsq.quantizers.lookup import Lookup
 from dfsq.quantizers.normalization import bin_index, restored
 
-_BLOCK = 8
+_BLOCK = 16
 """Channels whose corrections from all channels before them are computed in one matrix product."""
-_PIXELS = 8192
+_PIXELS = 16384
 """Pixels worked on together: their values and errors stay within a CPU cache."""
 
 
