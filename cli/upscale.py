@@ -152,11 +152,11 @@ class _Upscaler:
         check_depth(target, picture)
         height, width = picture.pixels.shape[:2]
         tiles = self._tiles(height, width, self._scratch or target.parent)
-        done, percent, total = 0, 0, self._footprint.values * height * width
+        done, percent, total = 0, 0, self._footprint.work * height * width
 
-        def count(values: int) -> None:
+        def count(work: int) -> None:
             nonlocal done, percent
-            done += values
+            done += work
             if 100 * done / total >= percent + 1:
                 percent = min(100, int(100 * done / total))
                 on_percent(percent)

@@ -16,10 +16,12 @@ from torch.utils._pytree import tree_leaves
 from dfsq.model import SRModel
 from dfsq.runtime import without_compiled_code
 
+_aten = torch.ops.aten
 _PROBE = 48
 """Height and width of the image that a network is tried on."""
 _OVERHEAD = 2
 """Peak memory of a process over the activations that its network holds; measured 1.1…2.0 on six networks."""
+_WORKING = (_aten.convolution.default, _aten.addmm.default, _aten.mm.default, _aten.bmm.default)
 _HIGHEST_STRIP = 64
 """Higher strips are not faster."""
 
@@ -30,8 +32,8 @@ class Footprint:
 
     bytes: float
     """Activations that it holds at the worst moment."""
-    values: float
-    """Values that all its operations make."""
+    work: float
+    """Values that its convolutions and matrix products make, which tells how far a pass has come."""
 
     def rows(self, height: int, width: int, memory: float) -> int | None:
         """Rows that fit into ``memory`` bytes at a time, or None where the whole image does."""
@@ -39,37 +41,48 @@ class Footprint:
         return None if row * height <= memory else max(1, min(_HIGHEST_STRIP, int(memory / row)))
 
 
+def work(func: Any, result: Any) -> int:
+    """Values that the operator ``func`` has made as its ``result``, or 0 where others take most of the time."""
+    return result.numel() if func in _WORKING else 0
+
+
 def footprint(model: SRModel) -> Footprint:
     """Measure ``model`` on a small image of noise."""
     parameter = next(model.parameters())
     probe = torch.rand(1, 3, _PROBE, _PROBE, generator=torch.Generator().manual_seed(0)).to(parameter.device)
-    with torch.no_grad(), without_compiled_code(), _Meter(model) as meter:
-        model(probe)
-    return Footprint(meter.peak / _PROBE**2, meter.values / _PROBE**2)
+    with torch.no_grad(), without_compiled_code():
+        model(probe)  # makes the tables of its quantizers, which are none of the activations
+        with _Meter() as meter:
+            model(probe)
+    return Footprint(meter.peak / _PROBE**2, meter.work / _PROBE**2)
 
 
 class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up what is alive after every operation, the model itself left out."""
+    """Adds up what is alive after every operation, but for what was there before: the model itself."""
 
-    def __init__(self, model: SRModel) -> None:
+    def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._model = {each.untyped_storage()._cdata for each in (*model.parameters(), *model.buffers())}
-        self.peak = self.values = 0
-        self._alive: dict[int, tuple[Any, int]] = {}
+        self.peak = self.work = 0
+        self._seen: dict[int, tuple[Any, int]] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        self._see((args, kwargs), given=True)
         result = func(*args, **kwargs or {})
-        for each in tree_leaves(result):
+        self._see(result, given=False)
+        self.work += work(func, result)
+        self._seen = {key: entry for key, entry in self._seen.items() if not entry[0].expired()}
+        self.peak = max(self.peak, sum(size for _, size in self._seen.values()))
+        return result
+
+    def _see(self, values: Any, given: bool) -> None:
+        """The memory of tensors among ``values`` counts unless it was ``given`` when it was first seen."""
+        for each in tree_leaves(values):
             if isinstance(each, torch.Tensor):
                 storage = each.untyped_storage()
-                if storage._cdata not in self._model:
-                    self._alive[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())  # type: ignore[no-untyped-call]
-                self.values += each.numel()
-        self._alive = {key: entry for key, entry in self._alive.items() if not entry[0].expired()}
-        self.peak = max(self.peak, sum(size for _, size in self._alive.values()))
-        return result
+                size = 0 if given else storage.nbytes()
+                self._seen.setdefault(storage._cdata, (StorageWeakRef(storage), size))  # type: ignore[no-untyped-call]
 
 
 def available_memory() -> int:

@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from dfsq.evaluation.memory import work
 from dfsq.evaluation.scratch import Scratch
 
 _aten = torch.ops.aten
@@ -50,36 +51,35 @@ def run_in_strips(
     image: Tensor,
     rows: int,
     scratch: Scratch,
-    on_values: Callable[[int], None] = lambda _: None,
+    on_work: Callable[[int], None] = lambda _: None,
 ) -> Tensor:
     """``network(image)`` for ``image`` ``(1, C, H, W)`` on the CPU, ``rows`` of its rows at a time.
 
-    The result lies in ``scratch``, which is open. ``on_values`` is called with the number of values that every
-    operation made. Raises :class:`~dfsq.errors.DfsqError` where the disk is full.
+    The result lies in ``scratch``, which is open. ``on_work`` is called with the :func:`work
+    <dfsq.evaluation.memory.work>` of every operation. Raises :class:`~dfsq.errors.DfsqError` where the disk is full.
     """
-    with torch.no_grad(), _Strips(image, rows, scratch, on_values):
+    with torch.no_grad(), _Strips(image, rows, scratch, on_work):
         return network(image)
 
 
 class _Strips(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Runs every operation such that large results lie in scratch files and large temporaries do not arise."""
 
-    def __init__(self, image: Tensor, rows: int, scratch: Scratch, on_values: Callable[[int], None]) -> None:
+    def __init__(self, image: Tensor, rows: int, scratch: Scratch, on_work: Callable[[int], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         height, width = image.shape[-2:]
         self._strips = ceil(height / rows)
         self._large = max(height * width, _SMALL + 1)
         self._scratch = scratch
-        self._on_values = on_values
+        self._on_work = on_work
 
     def __torch_dispatch__(
         self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = self._run(func, args, kwargs or {})
-        values = sum(each.numel() for each in _tensors(result))
-        if values >= self._large:
+        if sum(each.numel() for each in _tensors(result)) >= self._large:
             self._scratch.drop()
-        self._on_values(values)
+        self._on_work(work(func, result))
         return result
 
     def _run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -35,26 +35,27 @@ class Tiles:
 
 
 def upscale_image(
-    model: SRModel, pixels: Pixels, tiles: Tiles | None = None, on_values: Callable[[int], None] = lambda _: None
+    model: SRModel, pixels: Pixels, tiles: Tiles | None = None, on_work: Callable[[int], None] = lambda _: None
 ) -> Pixels:
     """Upscale ``(h, w, C)`` to ``(scale·h, scale·w, C)`` of the same dtype, uint8 or uint16.
 
     C is 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGB and alpha). Grey passes through the network as three equal
     channels, of whose results the mean is taken; alpha is enlarged bicubically. ``tiles``, for a model on the CPU,
-    changes what is in memory, not the result; ``on_values`` is called with the number of values that every of its
-    operations made. Raises :class:`DfsqError` where the model's output is not finite, or memory or disk are too small.
+    changes what is in memory, not the result; ``on_work`` is called with the :func:`work
+    <dfsq.evaluation.memory.work>` of its operations. Raises :class:`DfsqError` where the model's output is not finite,
+    or memory or disk are too small.
     """
     channels = pixels.shape[2]
     colour, alpha = (pixels[:, :, :-1], pixels[:, :, -1:]) if channels % 2 == 0 else (pixels, None)
     result = np.empty((pixels.shape[0] * model.scale, pixels.shape[1] * model.scale, channels), pixels.dtype)
-    _upscale_colour(model, colour, result[:, :, : colour.shape[2]], tiles, on_values)
+    _upscale_colour(model, colour, result[:, :, : colour.shape[2]], tiles, on_work)
     if alpha is not None:
         _upscale_alpha(alpha, result[:, :, -1:], model.scale)
     return result
 
 
 def _upscale_colour(
-    model: SRModel, colour: Pixels, result: Pixels, tiles: Tiles | None, on_values: Callable[[int], None]
+    model: SRModel, colour: Pixels, result: Pixels, tiles: Tiles | None, on_work: Callable[[int], None]
 ) -> None:
     height, width, channels = colour.shape
     highest = np.iinfo(colour.dtype).max
@@ -70,7 +71,7 @@ def _upscale_colour(
                 raise DfsqError(f"{width}×{height} pixels are too many for {device}; use --device cpu") from error
         else:
             scratch = stack.enter_context(Scratch(tiles.scratch))
-            maps = run_in_strips(model, x, tiles.rows, scratch, on_values)[0]
+            maps = run_in_strips(model, x, tiles.rows, scratch, on_work)[0]
         band = _BAND * model.scale
         for start in range(0, result.shape[0], band):
             result[start : start + band] = _to_pixels(maps[:, start : start + band], channels, highest).numpy()

@@ -13,11 +13,14 @@ from torch import Tensor
 import calibration
 import dfsq
 from dfsq.errors import DfsqError
+from dfsq.evaluation import samples
 from dfsq.evaluation.benchmarks import find
+from dfsq.evaluation.memory import footprint
 from dfsq.evaluation.scratch import Scratch
 from dfsq.evaluation.tiling import run_in_strips
 from dfsq.model import SRModel
 from dfsq.networks import architectures, from_state
+from dfsq.quantizers import native
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "edsr": {"scale": 3, "blocks": 2, "features": 16, "residual_scale": 0.1},
@@ -63,6 +66,26 @@ def test_quantized_networks(data: Path, name: str, changes: dict[str, Any], tmp_
     recipe = calibration.recipe("fast", w_bits=4, a_bits=4, patches=2, **changes)
     patches = calibration.PatchStream([data / "images" / "bsds500-test"], scale=model.scale, patches=2)
     assert_same_in_strips(calibration.quantize(model, patches, recipe), image, tmp_path, (3, 16))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_how_far_a_quantized_network_has_come(
+    compiled: bool, tmp_path: Path, small_model: SRModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "_library", None)
+    if compiled:
+        try:
+            native.build()
+        except RuntimeError as error:
+            pytest.skip(str(error))
+    patches = calibration.PatchStream(samples.calibration_images(), scale=2, patches=2, patch_size=64)
+    model = calibration.quantize(small_model, patches, calibration.recipe("fast", feedback=True))
+    image = torch.rand(1, 3, 90, 80)
+    assert_same_in_strips(model, image, tmp_path, (4, 30))
+    done: list[int] = []
+    with Scratch(tmp_path) as scratch:
+        run_in_strips(model, image, 10, scratch, done.append)
+    assert sum(done) == pytest.approx(footprint(model).work * 90 * 80)
 
 
 def real(data: Path, name: str) -> tuple[SRModel, Tensor]:
