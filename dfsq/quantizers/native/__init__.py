@@ -22,8 +22,10 @@ COMPARED = 32
 """Most points that are found by comparing; more are looked up."""
 _LEAST = 64
 """Pixels that every thread needs at least."""
-_FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-shared", "-fPIC")
+_FLAGS = ("-O3", "-ffp-contract=off", "-shared", "-fPIC")
 """No contraction: a product and a sum are rounded one after the other, as by torch's own operators."""
+_BEST_FIRST = (("-march=native", "-fopenmp"), ("-march=native", "-fopenmp-simd"), ("-fopenmp-simd",))
+"""Not every compiler knows the processor, or comes with threads."""
 _library: ctypes.CDLL | None = None
 
 
@@ -45,8 +47,8 @@ def build() -> None:
         raise RuntimeError("no C compiler was found; install gcc or clang, or set CC")
     with as_file(files(__name__)) as sources, TemporaryDirectory() as folder:
         library = Path(folder) / "kernel.so"
-        for threads in (["-fopenmp"], ["-fopenmp-simd"]):  # one thread is better than none
-            command = [compiler, *_FLAGS, *threads, str(sources / "kernel.c"), "-o", str(library)]
+        for own in _BEST_FIRST:
+            command = [compiler, *_FLAGS, *own, str(sources / "kernel.c"), "-o", str(library)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode == 0:
                 break
