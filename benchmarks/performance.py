@@ -63,6 +63,8 @@ class Row:
     ratio: float
     floor: float
     floor_is: str
+    column: str = ""
+    """Rows that differ in nothing else share a line of a table of their own."""
 
     @property
     def distance(self) -> float:
@@ -94,7 +96,7 @@ def main(data: Path | None, only: tuple[str, ...], output: Path, update: Path | 
     for name, part in parts.items():
         if not only or name in only:
             for row in part():
-                click.echo(f"{row.what}: {row.ratio:.3g} (floor {row.floor:.3g})", err=True)
+                click.echo(f"{row.what} {row.column}: {row.ratio:.3g} (floor {row.floor:.3g})", err=True)
                 rows.append(row)
     output.write_text(json.dumps([{**asdict(row), "distance": row.distance} for row in rows], indent=1) + "\n")
     if update is None:
@@ -104,9 +106,25 @@ def main(data: Path | None, only: tuple[str, ...], output: Path, update: Path | 
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Markdown."""
-    lines = ["| what | ratio | floor | distance | the floor is |", "|---|---:|---:|---:|---|"]
-    lines += [f"| {r.what} | {r.ratio:.3g} | {r.floor:.3g} | {r.distance:.2f} | {r.floor_is} |" for r in rows]
+    """Markdown: first the rows with columns, where each ratio is followed by its distance."""
+    columns = list(dict.fromkeys(row.column for row in rows if row.column))
+    lines = []
+    if columns:
+        lines = [
+            f"| quantized / FP32 forward | {' | '.join(columns)} | floor |",
+            f"|---|{'---:|' * (len(columns) + 1)}",
+        ]
+        for what in dict.fromkeys(row.what for row in rows if row.column):
+            cells = {row.column: row for row in rows if row.what == what}
+            texts = (f"{each.ratio:.2f} ({each.distance:.2f})" for each in map(cells.__getitem__, columns))
+            lines.append(f"| {what} | {' | '.join(texts)} | {cells[columns[0]].floor:.2f} |")
+        lines.append("")
+    lines += ["| what | ratio | floor | distance | the floor is |", "|---|---:|---:|---:|---|"]
+    lines += [
+        f"| {row.what} | {row.ratio:.3g} | {row.floor:.3g} | {row.distance:.2f} | {row.floor_is} |"
+        for row in rows
+        if not row.column
+    ]
     return "\n".join(lines)
 
 
@@ -136,7 +154,7 @@ def forward(data: Path | None, images: Sequence[Path]) -> Iterator[Row]:
             f"W{b}A{b}": calibration.quantize(model, few, calibration.recipe("fast", w_bits=b, a_bits=b)) for b in BITS
         }
         fed = calibration.recipe("fast", feedback=True)
-        candidates["W4A4 with error feedback"] = calibration.quantize(model, few, fed)
+        candidates["W4A4, error feedback"] = calibration.quantize(model, few, fed)
         x = torch.rand(1, 3, *SIZE)
         maps = quantized_maps(candidates["W4A4"], x)
         for kind, mode in (("eager", runtime.without_compiled_code), ("compiled", nullcontext)):
@@ -147,7 +165,7 @@ def forward(data: Path | None, images: Sequence[Path]) -> Iterator[Row]:
             # A copy reads and writes every value; statistics read it once more.
             floor = 1 + 1.5 * copying / plain
             for label, taken in zip(candidates, times, strict=True):
-                yield Row(f"{name}, {label} / FP32 forward, {kind}", taken / plain, floor, "read twice, write once")
+                yield Row(f"{name}, {kind}", taken / plain, floor, "read twice, write once", label)
 
 
 def quantized_maps(model: SRModel, x: Tensor) -> list[Tensor]:
