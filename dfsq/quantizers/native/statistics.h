@@ -1,7 +1,8 @@
 /* What quantizing a sample takes, and its part that depends on the sample. */
 #include <math.h>
 
-#define WIDTH 64 /* least number of values of a wide pixel */
+#define WIDTH 64   /* least number of values of a wide pixel */
+#define WIDEST 512 /* most of them that are taken for registers to be full */
 
 typedef struct {
     long channels, points, bins, is_signed;
@@ -21,8 +22,13 @@ typedef struct {
     float *highest, *lowest, *shift, *spread, *edges, *levels;
 } Wide;
 
-/* How many pixels make a wide one. */
-static long fold(const Quantizer *q) { return (WIDTH + q->channels - 1) / q->channels; }
+/* How many pixels make a wide one, at most WIDTH. */
+static long fold(const Quantizer *q) {
+    const long least = (WIDTH + q->channels - 1) / q->channels;
+    for (long pixels = least; pixels * q->channels <= WIDEST; pixels++)
+        if (pixels * q->channels % LANES == 0) return pixels;
+    return least;
+}
 
 static long floats_of_wide(const Quantizer *q) { return fold(q) * q->channels * (q->edges ? 2 * q->points + 5 : 6); }
 
