@@ -73,7 +73,7 @@ class SubsetQuantizer(nn.Module):
     def _rounded(self, sample: Tensor) -> Tensor:
         """``sample`` ``(n, C)`` by torch's operators, or what is compiled of them."""
         shift, spread = self._statistics(sample)
-        plainly = fused.round_to_points if fused.available() else round_to_points
+        plainly = fused.round_to_points if fused.ready else round_to_points
         result: Tensor = (self.feedback or plainly)(sample, shift, spread, self._lookup)
         return result
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -17,31 +16,16 @@ COMPARED = 16
 """Most points that are found by comparing; more are looked up."""
 _VARIANTS = 64
 """Versions of a function: numbers of points, with and without a shift."""
-_ready = False
+ready = False
+"""Whether :func:`build` has been called."""
 
 
 def build(device: str) -> None:
     """Compile from now on. Raises what ``torch.compile`` raises where there is no compiler for ``device``."""
-    global _ready
+    global ready
     torch.compile(torch.neg)(torch.ones(1, device=device))
     torch._dynamo.config.recompile_limit = _VARIANTS
-    _ready = True
-
-
-@contextmanager
-def unused() -> Iterator[None]:
-    """Do without it for a while."""
-    global _ready
-    before, _ready = _ready, False
-    try:
-        yield
-    finally:
-        _ready = before
-
-
-def available() -> bool:
-    """Whether :func:`build` has been called."""
-    return _ready
+    ready = True
 
 
 def round_to_points(x: Tensor, shift: Tensor | None, spread: Tensor, lookup: Lookup) -> Tensor:

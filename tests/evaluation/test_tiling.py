@@ -72,7 +72,7 @@ def test_quantized_networks(data: Path, name: str, changes: dict[str, Any], tmp_
 def test_how_far_a_quantized_network_has_come(
     compiled: bool, tmp_path: Path, small_model: SRModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(native, "_library", None)
+    monkeypatch.setattr(native, "library", None)
     if compiled:
         try:
             native.build()

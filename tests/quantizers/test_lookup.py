@@ -13,8 +13,8 @@ UNIVERSAL = UniversalSet()
 @pytest.fixture(params=["torch", "C", pytest.param("torch.compile", marks=pytest.mark.slow)])
 def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Runs a test by each of the three ways; those that find no compiler are skipped."""
-    monkeypatch.setattr(native, "_library", None)
-    monkeypatch.setattr(fused, "_ready", False)
+    monkeypatch.setattr(native, "library", None)
+    monkeypatch.setattr(fused, "ready", False)
     try:
         if request.param == "C":
             native.build()

@@ -6,8 +6,6 @@ import ctypes
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +24,8 @@ _FLAGS = ("-O3", "-ffp-contract=off", "-shared", "-fPIC")
 """No contraction: a product and a sum are rounded one after the other, as by torch's own operators."""
 _BEST_FIRST = (("-march=native", "-fopenmp"), ("-march=native", "-fopenmp-simd"), ("-fopenmp-simd",))
 """Not every compiler knows the processor, or comes with threads."""
-_library: ctypes.CDLL | None = None
+library: ctypes.CDLL | None = None
+"""What :func:`build` has loaded."""
 
 
 class _Quantizer(ctypes.Structure):
@@ -41,41 +40,31 @@ class _Quantizer(ctypes.Structure):
 
 def build() -> None:
     """Compile and load the code. Raises RuntimeError where there is no C compiler, or it fails."""
-    global _library
+    global library
     compiler = next(filter(None, map(shutil.which, (os.environ.get("CC", ""), "cc", "gcc", "clang"))), None)
     if compiler is None:
         raise RuntimeError("no C compiler was found; install gcc or clang, or set CC")
     with as_file(files(__name__)) as sources, TemporaryDirectory() as folder:
-        library = Path(folder) / "kernel.so"
+        built = Path(folder) / "kernel.so"
         for own in _BEST_FIRST:
-            command = [compiler, *_FLAGS, *own, str(sources / "kernel.c"), "-o", str(library)]
+            command = [compiler, *_FLAGS, *own, str(sources / "kernel.c"), "-o", str(built)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode == 0:
                 break
         else:
             raise RuntimeError(f"{compiler} failed: {' '.join(done.stderr.split())[:200]}")
-        _library = ctypes.CDLL(str(library))
-    address, pixels, threads_ = ctypes.c_void_p, ctypes.c_long, ctypes.c_int
-    _library.memory.argtypes, _library.memory.restype = (address, threads_), ctypes.c_long
-    _library.quantize.argtypes = (address, pixels, address, address, address, threads_)
-    _library.quantize.restype = None
-
-
-@contextmanager
-def unused() -> Iterator[None]:
-    """Do without the code for a while."""
-    global _library
-    before, _library = _library, None
-    try:
-        yield
-    finally:
-        _library = before
+        loaded = ctypes.CDLL(str(built))
+    address, pixels, threads = ctypes.c_void_p, ctypes.c_long, ctypes.c_int
+    loaded.memory.argtypes, loaded.memory.restype = (address, threads), ctypes.c_long
+    loaded.quantize.argtypes = (address, pixels, address, address, address, threads)
+    loaded.quantize.restype = None
+    library = loaded
 
 
 def available(samples: Tensor) -> bool:
     """Whether ``samples`` ``(N, n, C)`` can be quantized here: the code is built, they are in memory, and not tiny."""
     suited = samples.device.type == "cpu" and samples.dtype == torch.float32 and samples.shape[1] >= _LEAST
-    return _library is not None and suited
+    return library is not None and suited
 
 
 def quantize(
@@ -91,7 +80,7 @@ def quantize(
 
     ``order`` and ``shares``: those of :class:`dfsq.nn.ErrorFeedback`, or None.
     """
-    if _library is None:
+    if library is None:
         raise RuntimeError("the C code has not been built")
     _, n, channels = samples.shape
     points = len(lookup.values)
@@ -100,8 +89,8 @@ def quantize(
     addresses = [None if each is None else each.data_ptr() for each in tensors]
     quantizer = ctypes.byref(_Quantizer(channels, points, lookup.universal.bins, signed, *addresses, EPSILON))
     threads = min(torch.get_num_threads(), n // _LEAST)
-    memory = torch.empty(_library.memory(quantizer, threads))
+    memory = torch.empty(library.memory(quantizer, threads))
     result = torch.empty_like(samples)
     for sample, to in zip(samples, result, strict=True):
-        _library.quantize(quantizer, n, sample.data_ptr(), to.data_ptr(), memory.data_ptr(), threads)
+        library.quantize(quantizer, n, sample.data_ptr(), to.data_ptr(), memory.data_ptr(), threads)
     return result
