@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dfsq.errors import ImageError, UsageError
 from dfsq.evaluation.bicubic import downscale
-from dfsq.evaluation.images import list_images, read_image
+from dfsq.images.files import list_images, read_image
 
 BATCH = 8
 """Patches per forward pass."""

@@ -90,8 +90,8 @@ class ImageFolder:
 
     def add(self, name: str, image: Upscaled) -> None:
         """Write one image. Raises :class:`~dfsq.errors.DfsqError` where that is impossible."""
-        from dfsq.evaluation.images import write_png
         from dfsq.files import make_folder
+        from dfsq.images.files import write_png
 
         folder = self._folder / Path(name).stem / image.set_name
         make_folder(folder)

@@ -105,8 +105,8 @@ def upscale(
 
 def _jobs(inputs: Sequence[Path], output: Path) -> list[tuple[Path, Path]]:
     """Images to read, each with the file to write; makes the folder ``output`` where it is one."""
-    from dfsq.evaluation.images import IMAGE_SUFFIXES, list_images
-    from dfsq.evaluation.picture import LOSSLESS
+    from dfsq.images.files import IMAGE_SUFFIXES, list_images
+    from dfsq.images.picture import LOSSLESS
 
     sources = [image for each in inputs for image in (list_images(each) if each.is_dir() else [each])]
     if not sources:
@@ -145,8 +145,8 @@ class _Upscaler:
 
     def upscale(self, source: Path, target: Path, on_percent: Callable[[int], None]) -> None:
         """Upscale one file; ``on_percent`` is called while an image is worked on in strips."""
-        from dfsq.evaluation.picture import Picture, check_depth, read_picture, write_picture
         from dfsq.evaluation.upscaling import upscale_image
+        from dfsq.images.picture import Picture, check_depth, read_picture, write_picture
 
         picture = read_picture(source)
         check_depth(target, picture)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -26,6 +26,17 @@ class NetworkInfo:
     """File name (without its folder) of the checkpoint."""
     source_sha256: str = ""
     """SHA-256 of the checkpoint file, in hexadecimal."""
+    channels: int = 3
+    """Channels of the network's own input and output: 3 for RGB, 1 for luminance."""
+    found: Mapping[str, str] = field(default_factory=dict)
+    """How ``architecture``, ``scale``, ``rgb_range`` and ``weights`` were found, a short phrase each: name, shape,
+    check or option."""
+    fidelity: float | None = None
+    """PSNR in dB of a photograph that the network enlarged and that was shrunk again, against itself; None where it was
+    not checked."""
+    code: Mapping[str, str] | None = None
+    """For a network of the user's own: ``name``, what :func:`dfsq.load` got as ``arch``, and the ``sha256`` of that
+    file; None for a network that dfsq knows."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from dfsq.errors import ImageError, UsageError
 from dfsq.evaluation.bicubic import downscale
-from dfsq.evaluation.images import list_images, read_image
+from dfsq.images.files import list_images, read_image
 
 Image = NDArray[Any]
 

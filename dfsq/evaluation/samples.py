@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib.resources import as_file, files
 
 from dfsq.evaluation.benchmarks import Benchmark, Image, Pair
-from dfsq.evaluation.images import read_image
+from dfsq.images.files import read_image
 
 NAMES = ("china", "flower")
 NOTE = "right halves of two sample photographs: a smoke figure, not a benchmark"

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from dfsq.errors import DfsqError
 from dfsq.evaluation import bicubic
-from dfsq.evaluation.picture import Pixels
 from dfsq.evaluation.scratch import Scratch
 from dfsq.evaluation.tiling import run_in_strips
+from dfsq.images.picture import Pixels
 from dfsq.model import SRModel
 
 _BAND = 256

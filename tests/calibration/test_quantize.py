@@ -9,7 +9,7 @@ from calibration import PatchStream, Recipe, quantize, recipe
 from calibration.observer import HistogramObserver
 from calibration.pipeline import plan_layers
 from dfsq.errors import ImageError, UsageError
-from dfsq.evaluation.images import write_png
+from dfsq.images.files import write_png
 from dfsq.model import SRModel
 from dfsq.nn import quantized_layers
 from dfsq.quantizers.universal import UniversalSet
@@ -223,7 +223,7 @@ def test_no_usable_image_is_an_error_with_the_remedy(photographs: Path) -> None:
 
 
 def test_lr_images_are_taken_as_they_are(photographs: Path) -> None:
-    from dfsq.evaluation.images import read_image
+    from dfsq.images.files import read_image
 
     patch = next(iter(PatchStream([photographs / "0.png"], scale=2, patch_size=32, patches=1, is_lr=True)))[0]
     image = torch.tensor(read_image(photographs / "0.png")).permute(2, 0, 1).float() / 255

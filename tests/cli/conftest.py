@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from cli.main import main
-from dfsq.evaluation.images import write_png
 from dfsq.evaluation.samples import calibration_images
+from dfsq.images.files import write_png
 from dfsq.model import SRModel
 
 

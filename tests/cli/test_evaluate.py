@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import dfsq as api
-from dfsq.evaluation.images import read_image
+from dfsq.images.files import read_image
 
 BENCHMARK = ("--data", "benchmark", "--set", "Set5")
 
@@ -170,7 +170,7 @@ def test_data_from_the_environment(dfsq: Callable, monkeypatch: pytest.MonkeyPat
 
 
 def test_image_of_one_colour_is_reproduced_perfectly_by_bicubic(dfsq: Callable) -> None:
-    from dfsq.evaluation.images import write_png
+    from dfsq.images.files import write_png
 
     Path("flat").mkdir()
     write_png(Path("flat/grey.png"), np.full((40, 40, 3), 90, np.uint8))

@@ -7,7 +7,7 @@ import torch
 
 import dfsq as api
 from dfsq.artifact import read_header
-from dfsq.evaluation.images import write_png
+from dfsq.images.files import write_png
 
 QUICK = ("quantize", "model.pth", "--patches", "4", "--patch-size", "64", "--no-eval")
 

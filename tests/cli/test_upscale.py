@@ -9,8 +9,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from dfsq.evaluation import bicubic, memory
-from dfsq.evaluation.picture import Picture, read_picture, write_picture
 from dfsq.evaluation.upscaling import upscale_image
+from dfsq.images.picture import Picture, read_picture, write_picture
 from dfsq.model import SRModel
 
 SMOOTH = np.kron(np.random.default_rng(0).integers(0, 256, (6, 8, 4)), np.ones((8, 8, 1))).astype(np.uint8)

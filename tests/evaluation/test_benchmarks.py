@@ -6,7 +6,7 @@ import pytest
 from dfsq.errors import ImageError, UsageError
 from dfsq.evaluation import benchmarks, samples
 from dfsq.evaluation.bicubic import downscale
-from dfsq.evaluation.images import write_png
+from dfsq.images.files import write_png
 
 RANDOM = np.random.default_rng(0)
 HR = RANDOM.integers(0, 256, (33, 40, 3), dtype=np.uint8)

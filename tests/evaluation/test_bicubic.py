@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dfsq.evaluation.bicubic import downscale, upscale
-from dfsq.evaluation.images import list_images, read_image
+from dfsq.images.files import list_images, read_image
 
 
 @pytest.mark.parametrize("name", ["Set5", "Set14", "B100-dev", "Urban100-dev"])

@@ -33,7 +33,7 @@ def test_means_are_over_images(small_model: SRModel) -> None:
 
 
 def test_all_sets_of_a_folder_are_found(small_model: SRModel, tmp_path: Path) -> None:
-    from dfsq.evaluation.images import write_png
+    from dfsq.images.files import write_png
 
     for name in ("One", "Two"):
         (tmp_path / name).mkdir()

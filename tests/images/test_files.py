@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from dfsq.errors import DfsqError, ImageError
-from dfsq.evaluation.images import list_images, read_image, write_png
+from dfsq.images.files import list_images, read_image, write_png
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
 

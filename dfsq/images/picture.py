@@ -14,8 +14,8 @@ from PIL import Image as PillowImage
 from PIL import ImageOps
 
 from dfsq.errors import DfsqError, ImageError, UsageError
-from dfsq.evaluation.images import open_image
 from dfsq.files import write_atomically
+from dfsq.images.files import open_image
 
 Pixels = NDArray[Any]
 """uint8 or uint16 ``(H, W, C)``; C is 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGB and alpha)."""

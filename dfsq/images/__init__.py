@@ -1,0 +1,1 @@
+"""Image files: reading whatever people have, and writing pictures without loss."""
