@@ -59,6 +59,12 @@ class Architecture:
     body: tuple[str, ...] | None = None
     """Shell-style patterns of the layers that the DFSQ paper quantizes (§4.1); None: derived by
     :mod:`dfsq.networks.scope`."""
+    hidden: Callable[[State], Mapping[str, tuple[Any, ...]]] = lambda _: {}
+    """Hyper-parameters that no shape shows, with the values that published checkpoints have, the usual one first."""
+    heads: Callable[[State], tuple[int, ...]] = lambda _: ()
+    """Scales of a multi-scale checkpoint, ascending; () where it has one."""
+    stated_range: Callable[[State], float | None] = lambda _: None
+    """The range that the checkpoint's own values tell, for example by a mean colour; None where nothing does."""
     drop: Callable[[Hyperparameters], tuple[str, ...]] = lambda _: ()
     """Name prefixes in the checkpoint that this choice of hyper-parameters does not use."""
 
