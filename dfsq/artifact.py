@@ -26,6 +26,7 @@ from dfsq import networks, nn
 from dfsq.errors import ArtifactError, DfsqError, UsageError
 from dfsq.files import write_atomically
 from dfsq.model import NetworkInfo, Quantization, SRModel
+from dfsq.networks.recognition import OwnNetwork
 from dfsq.quantizers.universal import UniversalSet
 from dfsq.quantizers.weights import KINDS
 from dfsq.version import __version__
@@ -79,8 +80,10 @@ def read_header(path: Path) -> dict[str, Any]:
     return dict(header)
 
 
-def load(path: str | Path) -> SRModel:
+def load(path: str | Path, arch: OwnNetwork | None = None) -> SRModel:
     """Load an artifact. The result's outputs are ``torch.equal`` to those of the model that was saved.
+
+    ``arch`` is what makes a network of the user's own.
 
     Raises :class:`ArtifactError` for a damaged or truncated file and for one of a newer format version.
     """
@@ -97,7 +100,7 @@ def load(path: str | Path) -> SRModel:
             f"{path}: its tensors do not match their checksum; copy it or quantize the checkpoint again"
         )
     try:
-        return _rebuild(header, tensors)
+        return _rebuild(header, tensors, arch)
     except (KeyError, ValueError, TypeError, AttributeError, DfsqError) as error:
         raise ArtifactError(f"{path}: metadata and tensors do not fit together ({error}); quantize again") from error
 
@@ -152,7 +155,7 @@ def _header(model: SRModel, digest: str) -> dict[str, Any]:
     }
 
 
-def _rebuild(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> SRModel:
+def _rebuild(header: Mapping[str, Any], tensors: dict[str, Tensor], arch: OwnNetwork | None) -> SRModel:
     universal = UniversalSet(header["recipe"]["words"])
     weights, inputs = {}, {}
     state = dict(tensors)
@@ -170,7 +173,7 @@ def _rebuild(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> SRModel:
         source=header["source"]["file"],
         source_sha256=header["source"]["sha256"],
     )
-    model = networks.build(info, {key: _as_computed(tensor) for key, tensor in state.items()})
+    model = networks.build(info, {key: _as_computed(tensor) for key, tensor in state.items()}, arch)
     for name, layer in header["layers"].items():
         quantizer = None
         if layer["a_bits"] is not None:
