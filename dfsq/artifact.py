@@ -146,6 +146,11 @@ def _header(model: SRModel, digest: str) -> dict[str, Any]:
         "hyperparameters": dict(info.hyperparameters),
         "scale": info.scale,
         "rgb_range": info.rgb_range,
+        "channels": info.channels,
+        "found": dict(info.found),
+        "fidelity": info.fidelity,
+        "code": None if info.code is None else dict(info.code),
+        "body": list(model.body),
         "layers": layers,
         "recipe": dict(model.quantization.recipe),
         "calibration": dict(model.quantization.calibration),
@@ -172,6 +177,10 @@ def _rebuild(header: Mapping[str, Any], tensors: dict[str, Tensor], arch: OwnNet
         rgb_range=header["rgb_range"],
         source=header["source"]["file"],
         source_sha256=header["source"]["sha256"],
+        channels=header.get("channels", 3),
+        found=header.get("found", {}),
+        fidelity=header.get("fidelity"),
+        code=header.get("code"),
     )
     model = networks.build(info, {key: _as_computed(tensor) for key, tensor in state.items()}, arch)
     for name, layer in header["layers"].items():
@@ -186,6 +195,7 @@ def _rebuild(header: Mapping[str, Any], tensors: dict[str, Tensor], arch: OwnNet
                 channel_axis=nn.channel_axis(model.net.get_submodule(name)),
             )
         model.net.set_submodule(name, nn.counterpart(model.net.get_submodule(name), weights[name], quantizer))
+    model.body = tuple(header.get("body", model.body))
     model.quantization = Quantization(header["recipe"], header["calibration"])
     return model
 
