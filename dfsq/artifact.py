@@ -101,6 +101,8 @@ def load(path: str | Path, arch: OwnNetwork | None = None) -> SRModel:
         )
     try:
         return _rebuild(header, tensors, arch)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
     except (KeyError, ValueError, TypeError, AttributeError, DfsqError) as error:
         raise ArtifactError(f"{path}: metadata and tensors do not fit together ({error}); quantize again") from error
 
@@ -116,7 +118,8 @@ def _tensors(model: SRModel) -> dict[str, Tensor]:
             for suffix, tensor in layer.input_quantizer.to_tensors().items():
                 stored[f"{name}.input.{suffix}"] = tensor
     stored.update({name: _smallest(tensor) for name, tensor in state.items()})
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in stored.items()}
+    # Copies, for parameters that layers share must not share memory in the file.
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in stored.items()}
 
 
 def _smallest(tensor: Tensor) -> Tensor:
