@@ -21,8 +21,9 @@ from calibration.sensitivity import Sensitivity, measure
 from dfsq import distributed
 from dfsq.errors import UsageError
 from dfsq.model import Quantization, SRModel
-from dfsq.networks.scope import QUANTIZABLE, shifts_colours
-from dfsq.nn import QuantizedLayer, SubsetQuantizer, counterpart, quantized_layers
+from dfsq.networks.own import check_wrapped
+from dfsq.networks.scope import QUANTIZABLE, quantizable_layers, shifts_colours
+from dfsq.nn import QuantizedLayer, SubsetQuantizer, counterpart, quantized_layers, replace
 from dfsq.quantizers.weights import QuantizedWeight
 
 MIN_OUTSIDE = 1000
@@ -41,14 +42,16 @@ def quantize(
     iterable. The network sees them one by one, and nothing but counts and maxima is kept: how they are cut into batches
     and in which order they come does not matter to the bit. Compensation, feedback and mixed precision hold all of them
     at once, need one size, and go by their order. Several processes (:mod:`dfsq.distributed`) give what one gives.
-    Raises :class:`UsageError` for patterns in the recipe that match no layer, a model that is quantized already, no
-    images, or images of several sizes where they need one.
+    Raises :class:`UsageError` for patterns in the recipe that match no layer, a model that is quantized already or
+    cannot be copied, a network that :func:`dfsq.wrap` has to wrap first, no images, or images of several sizes where
+    they need one.
     """
+    check_wrapped(model, "quantize")
     recipe = recipe or Recipe()
     if model.quantization is not None:
         raise UsageError("the model is quantized already; start from the full-precision checkpoint")
     plan = plan_layers(model, recipe)
-    quantized = copy.deepcopy(model)
+    quantized = _copied(model)
     # Patches are small; what must not pile up are activations.
     if recipe.compensation or recipe.feedback or recipe.avg_bits:
         batches = [batch.to(_device(model)) for batch in images]
@@ -60,7 +63,7 @@ def quantize(
     else:
         layers = _quantize_in_parallel(model, plan, images, {}, recipe, progress)
     for name, layer in layers.items():
-        quantized.net.set_submodule(name, layer.to(_device(model)))
+        replace(quantized.net, name, layer.to(_device(model)))
     quantized.quantization = Quantization(recipe.to_dict(), _describe(images))
     return quantized
 
@@ -116,9 +119,9 @@ def _quantize_in_parallel(
 def plan_layers(model: SRModel, recipe: Recipe) -> Mapping[str, LayerBits]:
     """Which layers ``recipe`` quantizes, and to how many bits, in the order of the network's definition.
 
-    Raises :class:`UsageError` for a pattern that matches no quantizable layer.
+    Raises :class:`UsageError` for a pattern that matches no quantizable layer, and where there is none to quantize.
     """
-    layers = {name: layer for name, layer in model.net.named_modules() if isinstance(layer, QUANTIZABLE)}
+    layers = quantizable_layers(model.net)
     for pattern in (*recipe.skip, *(pattern for pattern, _ in recipe.layer_bits)):
         if not any(fnmatchcase(name, pattern) for name in layers):
             raise UsageError(
@@ -137,6 +140,8 @@ def plan_layers(model: SRModel, recipe: Recipe) -> Mapping[str, LayerBits]:
             plan[name] = LayerBits(recipe.outside_bits or MAX_BITS, recipe.outside_bits, outside=True)
         elif recipe.outside_bits is not None and layer.weight.numel() >= MIN_OUTSIDE:
             plan[name] = LayerBits(recipe.outside_bits, None, outside=True)
+    if not any(bits.a_bits for bits in plan.values()):
+        raise UsageError("no layer would be quantized: none is in body scope; name some by `body`, or use `scope` all")
     return plan
 
 
@@ -181,6 +186,13 @@ def observe(
 
 def _watch(observer: HistogramObserver | TensorObserver, _layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     observer.observe(inputs[0])
+
+
+def _copied(model: SRModel) -> SRModel:
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:  # whatever a network of the user's own holds
+        raise UsageError(f"{model.info.architecture} holds what cannot be copied: {error}") from error
 
 
 def _device(model: SRModel) -> torch.device:

@@ -19,7 +19,7 @@ from calibration.progress import Progress
 from calibration.recipe import Recipe
 from calibration.sensitivity import Sensitivity
 from dfsq.model import SRModel
-from dfsq.nn import QuantizedLayer, counterpart
+from dfsq.nn import QuantizedLayer, counterpart, replace
 from dfsq.quantizers.weights import QuantizedWeight
 
 _EVERY = 2
@@ -55,13 +55,13 @@ def quantize_layers(
         layer: Layer = model.net.get_submodule(name)
         if calls[name]:
             twins[name] = _Twin(name, layer, calls[name], quantize, run)
-            model.net.set_submodule(name, twins[name])
+            replace(model.net, name, twins[name])
         else:
-            model.net.set_submodule(name, counterpart(layer, make_weight(layer.weight, bits, recipe), None))
+            replace(model.net, name, counterpart(layer, make_weight(layer.weight, bits, recipe), None))
     model(run.both)
     for name, twin in twins.items():
         assert twin.quantized is not None
-        model.net.set_submodule(name, twin.quantized)
+        replace(model.net, name, twin.quantized)
     progress("Compensating", len(plan), len(plan))
 
 
@@ -104,9 +104,10 @@ def rows_of(layer: Layer, x: Tensor) -> list[Tensor]:
     """What every weight of ``layer`` is multiplied with, at one position in four: ``(positions, K)`` per group."""
     if isinstance(layer, nn.Linear):
         return [x.reshape(-1, x.shape[-1])[:: _EVERY**2]]
-    assert not isinstance(layer.padding, str)
     stride = (_EVERY * layer.stride[0], _EVERY * layer.stride[1])
-    columns = F.unfold(x, layer.kernel_size, layer.dilation, layer.padding, stride)  # (1, C·kh·kw, positions)
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    padded = F.pad(x, layer._reversed_padding_repeated_twice, mode)  # "same" is other numbers on opposite sides
+    columns = F.unfold(padded, layer.kernel_size, layer.dilation, 0, stride)  # (1, C·kh·kw, positions)
     return [each[0].T for each in columns.chunk(layer.groups, dim=1)]
 
 

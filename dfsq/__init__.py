@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from dfsq.evaluation.evaluator import evaluate
     from dfsq.loading import load
     from dfsq.model import SRModel
+    from dfsq.networks.own import wrap
 
-__all__ = ["SRModel", "__version__", "evaluate", "load", "save"]
+__all__ = ["SRModel", "__version__", "evaluate", "load", "save", "wrap"]
 
 _HOMES = {
     "SRModel": "dfsq.model",
     "evaluate": "dfsq.evaluation.evaluator",
     "load": "dfsq.loading",
     "save": "dfsq.artifact",
+    "wrap": "dfsq.networks.own",
 }
 
 

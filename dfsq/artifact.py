@@ -26,6 +26,7 @@ from dfsq import networks, nn
 from dfsq.errors import ArtifactError, DfsqError, UsageError
 from dfsq.files import write_atomically
 from dfsq.model import NetworkInfo, Quantization, SRModel
+from dfsq.networks import own
 from dfsq.networks.recognition import OwnNetwork
 from dfsq.quantizers.universal import UniversalSet
 from dfsq.quantizers.weights import KINDS
@@ -43,6 +44,7 @@ def save(model: SRModel, path: str | Path) -> int:
     The same model gives the same bytes. Raises :class:`UsageError` for a model that is not quantized and
     :class:`DfsqError` where the file cannot be written.
     """
+    own.check_wrapped(model, "save")
     if model.quantization is None:
         raise UsageError("only quantized models are saved as artifacts; quantize the model first")
     tensors = _tensors(model)
@@ -197,7 +199,7 @@ def _rebuild(header: Mapping[str, Any], tensors: dict[str, Tensor], arch: OwnNet
                 universal=universal,
                 channel_axis=nn.channel_axis(model.net.get_submodule(name)),
             )
-        model.net.set_submodule(name, nn.counterpart(model.net.get_submodule(name), weights[name], quantizer))
+        nn.replace(model.net, name, nn.counterpart(model.net.get_submodule(name), weights[name], quantizer))
     model.body = tuple(header.get("body", model.body))
     model.quantization = Quantization(header["recipe"], header["calibration"])
     return model

@@ -12,6 +12,7 @@ from dfsq import artifact, networks, plausibility
 from dfsq.checkpoint import read_states, sha256_of
 from dfsq.errors import CheckpointError
 from dfsq.model import SRModel
+from dfsq.networks import own
 from dfsq.networks.recognition import OwnNetwork, Wanted, scale_in
 from dfsq.networks.scope import matching
 
@@ -35,7 +36,8 @@ def load(
 
     ``arch`` names a known architecture, or code of your own: ``FILE.py:NAME``, ``MODULE:NAME`` or a callable, which is
     run. ``arch_args``, ``scale`` and ``rgb_range`` override what a checkpoint's names, shapes and the plausibility
-    check say, ``body`` (shell-style patterns) which layers are quantized; an artifact knows its own. ``check`` False
+    check say, ``body`` (shell-style patterns) which layers are quantized. An artifact knows all that: it needs ``arch``
+    only where it holds a network of your own, with the ``arch_args`` that it was made with, or none. ``check`` False
     skips the check of :mod:`dfsq.plausibility`, and ``force`` goes on with a note where it fails. Returns the model in
     evaluation mode on ``device``, with ``notes`` that a user should read. Raises
     :class:`~dfsq.errors.CheckpointError`, :class:`~dfsq.errors.ArtifactError` or :class:`~dfsq.errors.UsageError`.
@@ -57,7 +59,7 @@ def load(
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder; name the checkpoint file in it")
     if artifact.is_artifact(path):
-        return artifact.load(path, arch=arch).to(device)
+        return artifact.load(path, arch=own.bound(arch, arch_args)).to(device)
     wanted = Wanted(arch, arch_args or {}, scale, rgb_range, scale_in(path.name))
     found = read_states(path)
     try:

@@ -18,6 +18,7 @@ from dfsq.evaluation.metrics import psnr, rgb_to_y, score, ssim
 from dfsq.evaluation.results import ImageResult, Scores, SetResult
 from dfsq.evaluation.upscaling import upscale_image
 from dfsq.model import SRModel
+from dfsq.networks.own import check_wrapped
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,12 @@ def evaluate(
     ``data`` is the folder that holds the sets named ``sets`` (all that are there when empty), or the sets themselves.
 
     Protocol: the output is clamped and rounded to uint8, ``scale`` pixels are cropped from every border, PSNR and SSIM
-    are taken on the luma of BT.601 and on RGB. Raises :class:`UsageError` for a set at another scale than the model's,
+    are taken on the luma of BT.601 and on RGB. Raises :class:`UsageError` for a set at another scale than the model's
+    and for a network that :func:`dfsq.wrap` has to wrap first,
     :class:`ImageError` for images that cannot be used, and :class:`~dfsq.errors.DfsqError` where the model's output is
     not finite.
     """
+    check_wrapped(model, "evaluate")
     if isinstance(data, str | Path):
         root = Path(data)
         data = [find(root, name, model.scale) for name in sets or available(root)]

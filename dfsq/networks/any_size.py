@@ -1,7 +1,10 @@
-"""Networks that take only some image sizes, made to take any."""
+"""Image sizes that a network takes: found by running it, and any size from then on."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,9 +12,31 @@ from torch import Tensor, nn
 
 from dfsq.networks.blocks import pad_to_multiple
 
-_MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
+_MULTIPLES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64)
 _PROBE = (67, 43)
 """Height and width of an image that few networks with requirements can process."""
+_LEAST = 32
+"""Smaller sides are tried; a network that needs larger ones gets them."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a network maps to what."""
+
+    channels: int
+    """Of its input and output: 3 for RGB, 1 for luminance."""
+    scale: int
+    multiple: int = 1
+    """Sides are multiples of it."""
+    minimum: int = 1
+    """Sides are at least as long."""
+    square: bool = False
+    """Height equals width."""
+
+    @property
+    def restricted(self) -> bool:
+        """Whether there are images that the network does not take."""
+        return self.square or max(self.multiple, self.minimum) > 1
 
 
 class AnySize:
@@ -34,32 +59,79 @@ class AnySize:
 def accept_any_size(net: nn.Module, scale: int, multiple: int, minimum: int = 0, square: bool = False) -> None:
     """Let ``net`` take images whose sides are no multiples of ``multiple``, below ``minimum``, or not ``square``."""
     # A subclass rather than a wrapper: parameters keep their names.
-    net.__class__ = type(type(net).__name__, (AnySize, type(net)), {})
+    kind = type(net)
+    named = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    net.__class__ = type(kind.__name__, (AnySize, kind), named)
     for name, value in (("multiple", multiple), ("minimum", minimum), ("square", square), ("scale", scale)):
         setattr(net, f"dfsq_{name}", value)
 
 
 @torch.no_grad()
-def probe(net: nn.Module) -> tuple[int, int, int]:
-    """Channels, scale and the multiple that sides must be of, found by running ``net`` on small images of noise.
+def probe(net: nn.Module) -> Sizes:
+    """What ``net`` maps to what, found by running it on small images of noise.
 
     Raises ValueError with the reason where it maps neither RGB nor grey images to larger or equal ones.
     """
     reason = ""
     for channels in (3, 1):
         for multiple in _MULTIPLES:
-            height, width = (-(-side // multiple) * multiple for side in _PROBE)
-            image = torch.rand(1, channels, height, width, generator=torch.Generator().manual_seed(0))
-            try:
-                result: Any = net(image)
-            except Exception as error:  # whatever foreign code raises on an image that it cannot process
-                reason = reason or str(error).partition("\n")[0] or type(error).__name__
-                continue
-            if not isinstance(result, Tensor):
-                raise ValueError(f"it returns a {type(result).__name__}, not one tensor")
-            scale = result.shape[-1] // width if result.dim() == 4 else 0
-            if scale and tuple(result.shape) == (1, channels, height * scale, width * scale):
-                return channels, scale, multiple
-            sizes = ["×".join(map(str, shape)) for shape in (image.shape, result.shape)]
-            reason = f"it maps {sizes[0]} to {sizes[1]}"
+            sides = [-(-side // multiple) * multiple for side in _PROBE]
+            for square in (False, True):
+                height, width = [max(sides)] * 2 if square else sides
+                result = _result(net, channels, height, width)
+                if isinstance(result, Tensor):
+                    if scale := _scale(result, channels, height, width):
+                        minimum = _minimum(net, Sizes(channels, scale, multiple))
+                        return Sizes(channels, scale, multiple, minimum, square)
+                    result = _mapping((1, channels, height, width), result)
+                reason = reason or result
     raise ValueError(reason)
+
+
+@torch.no_grad()
+def check_repeatable(net: nn.Module, channels: int) -> None:
+    """Raise ValueError where ``net`` does not map the same image to the same image twice."""
+    first, second = (_result(net, channels, 64, 64) for _ in range(2))
+    if isinstance(first, str) or isinstance(second, str):
+        raise ValueError(first if isinstance(first, str) else second)
+    if not torch.allclose(first, second, rtol=1e-4, atol=1e-5, equal_nan=True):
+        raise ValueError("it maps the same image to another one each time: dropout or noise that evaluation leaves on")
+
+
+def _minimum(net: nn.Module, sizes: Sizes) -> int:
+    """The shortest side that ``net`` takes of those tried: 1, 2, 4 … times the multiple."""
+    side = sizes.multiple
+    while side < _LEAST:
+        with suppress(TypeError, ValueError):
+            result = _result(net, sizes.channels, side, side)
+            if isinstance(result, Tensor) and _scale(result, sizes.channels, side, side) == sizes.scale:
+                break
+        side *= 2
+    return side
+
+
+def _result(net: nn.Module, channels: int, height: int, width: int) -> Tensor | str:
+    """What ``net`` makes of noise, or why it makes nothing."""
+    device = next(net.parameters()).device
+    image = torch.rand(1, channels, height, width, generator=torch.Generator().manual_seed(0)).to(device)
+    try:
+        result: Any = net(image)
+    except (MemoryError, TypeError):  # too few arguments are too few at every size
+        raise
+    except Exception as error:  # whatever foreign code raises on an image that it cannot process
+        return str(error).strip().partition("\n")[0] or type(error).__name__
+    if not isinstance(result, Tensor):
+        raise ValueError(f"it returns a {type(result).__name__}, not one tensor")
+    if result.dim() != 4 or result.shape[1] != channels or 2 * result.shape[-1] < width:
+        raise ValueError(_mapping(image.shape, result))
+    return result
+
+
+def _scale(result: Tensor, channels: int, height: int, width: int) -> int:
+    """How many times as large as its input a network's output is, or 0 where it is no picture of it."""
+    scale = result.shape[-1] // width
+    return scale if tuple(result.shape) == (1, channels, height * scale, width * scale) else 0
+
+
+def _mapping(shape: Sequence[int], result: Tensor) -> str:
+    return "it maps {} to {}".format(*("×".join(map(str, each)) for each in (shape, result.shape)))

@@ -1,56 +1,60 @@
-"""Networks of the user's own: a file or an installed module whose code makes the network.
-
-Code runs only because the caller names it. An artifact stores that name and the file's SHA-256, and never imports it by
-itself.
-"""
+"""The provider of networks of the user's own: what their code makes, and what running it tells about them."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
-import inspect
-import sys
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from torch import nn
 
-from dfsq.errors import CheckpointError, UsageError
+from dfsq.errors import UsageError
 from dfsq.model import NetworkInfo, SRModel
-from dfsq.networks.any_size import accept_any_size, probe
+from dfsq.networks.any_size import Sizes, accept_any_size, check_repeatable, probe
 from dfsq.networks.architecture import State
+from dfsq.networks.changing import buffers, forget_changed
+from dfsq.networks.code import Code, check_parameters, describe_class, foreign, resolve
 from dfsq.networks.recognition import OwnNetwork, Recognised, Wanted, variants
 from dfsq.networks.scope import body_scope
-from dfsq.networks.strict import load_strictly, misfit
+from dfsq.networks.strict import misfit
+
+_WRAPPED = "wrap"
+"""How the architecture of a network in memory was found: nothing is known of what it was made with."""
+_REMEDY = "its forward must take one tensor (N, C, H, W) and return one; subclass it where it does more"
 
 
 def is_own(arch: OwnNetwork | None) -> bool:
     """Whether ``arch`` names code rather than an architecture that is known."""
-    return arch is not None and not (isinstance(arch, str) and (":" not in arch or arch.startswith("spandrel:")))
+    if not isinstance(arch, str):
+        return arch is not None
+    return (":" in arch and not arch.startswith("spandrel:")) or arch.lower().endswith(".py")
+
+
+def bound(arch: OwnNetwork | None, arguments: Mapping[str, Any] | None) -> OwnNetwork | None:
+    """``arch`` with the arguments that the caller gives, for :func:`build`."""
+    return resolve(arch, arguments) if arch is not None and arguments and is_own(arch) else arch
 
 
 def recognise(state: State, wanted: Wanted) -> Recognised | str:
     """See :class:`~dfsq.networks.recognition.Provider`."""
     if wanted.arch is None or not is_own(wanted.arch):
         return ""
-    make, code = _code(wanted.arch)
-    net = _made(make, wanted.arch_args, code["name"])
-    if reason := misfit(net, state):
-        return f"the checkpoint does not fit {code['name']}: {reason}"
-    net.load_state_dict(state)
-    info = _run(net, code, wanted.arch_args)
-    if wanted.scale not in (None, info.scale):
-        raise UsageError(f"`scale` {wanted.scale}, but {code['name']} upscales by {info.scale}")
-    allowed, excluded = variants(info, {}, None, wanted)
+    code = resolve(wanted.arch, wanted.arch_args)
+    net = code(**code.arguments)
+    described = code.describe(net)
+    name = described["name"]
+    sizes = _load(net, state, name)
+    if isinstance(sizes, str):
+        return f"the checkpoint does not fit {name}: {sizes}; give its arguments as `arch_args`"
+    if wanted.scale not in (None, sizes.scale):
+        raise UsageError(f"`scale` {wanted.scale}, but {name} upscales by {sizes.scale}")
+    allowed, excluded = variants(_info(sizes, described, code.arguments, "option"), {}, None, wanted)
 
     def built(chosen: NetworkInfo) -> SRModel:
-        return SRModel(net, chosen, body_scope(net, None, chosen.channels))
+        return _model(net, chosen)
 
-    return Recognised(code["name"], allowed, excluded, built)
+    return Recognised(name, allowed, excluded, built)
 
 
 def owns(info: NetworkInfo) -> bool:
@@ -62,125 +66,125 @@ def build(info: NetworkInfo, state: State, arch: OwnNetwork | None = None) -> SR
     """See :class:`~dfsq.networks.recognition.Provider`."""
     stored = info.code or {}
     if arch is None or not is_own(arch):
-        raise CheckpointError(
+        raise UsageError(
             f"it holds a network of your own, made by {stored['name']}; name that, or where it is now, as `arch`"
         )
-    make, code = _code(arch)
-    net = _made(make, info.hyperparameters, code["name"])
-    load_strictly(net, state, code["name"])
-    found = _run(net, code, info.hyperparameters)
-    if (found.scale, found.channels) != (info.scale, info.channels):
-        raise CheckpointError(f"{code['name']} makes another network than the artifact's: it upscales by {found.scale}")
-    model = SRModel(net, replace(info, code=code), body_scope(net, None, info.channels))
-    if code["sha256"] != stored["sha256"]:
-        model.notes += (f"{code['name']} is not the file that the artifact was made with; results may differ",)
+    code = resolve(arch)
+    net = code(**_arguments(code, info))
+    described = code.describe(net)
+    alike = {described["sha256"], describe_class(type(net))["sha256"]}
+    sizes = _load(net, state, described["name"])
+    if isinstance(sizes, str):
+        raise UsageError(f"`arch` {described['name']} makes another network than the artifact's: {sizes}")
+    if (sizes.scale, sizes.channels) != (info.scale, info.channels):
+        raise UsageError(
+            f"`arch` {described['name']} makes another network than the artifact's: "
+            f"it upscales {sizes.channels} channels by {sizes.scale}, not {info.channels} by {info.scale}"
+        )
+    model = _model(net, replace(info, architecture=described["name"], code=described))
+    if stored["sha256"] not in alike and any(alike) and stored["sha256"]:
+        model.notes += (f"{described['name']} is not the file that the artifact was made with; results may differ",)
     return model
 
 
 def wrap(net: nn.Module, *, scale: int, rgb_range: float = 1.0) -> SRModel:
-    """An :class:`SRModel` of a network in memory, RGB or luminance, which is copied neither here nor when it runs.
+    """An :class:`SRModel` of a network in memory, RGB or luminance, which it puts into evaluation mode and holds
+    without a copy.
 
-    ``rgb_range``: its input and output range, 1 or 255. An artifact made of it is loaded with
-    ``dfsq.load(path, arch=…)``, given what makes such a network again. Raises :class:`UsageError` where it does not
-    upscale by ``scale``.
+    ``rgb_range`` is its input and output range, mostly 1 or 255; nothing checks it. An artifact made of the result is
+    loaded with ``dfsq.load(path, arch=…)``, given what makes such a network again. Raises :class:`UsageError` where it
+    does not upscale by ``scale``, is not in float32, or does not return the same twice.
     """
-    if not isinstance(net, nn.Module):
+    if isinstance(net, SRModel) or not isinstance(net, nn.Module):
         raise UsageError(f"wrap takes a torch.nn.Module, not a {type(net).__name__}")
-    code = _described(type(net), f"{type(net).__module__}:{type(net).__qualname__}")
-    info = _run(net.eval(), code, {})
-    if info.scale != scale:
-        raise UsageError(f"`scale` {scale}, but {code['name']} upscales by {info.scale}")
-    if not rgb_range > 0:
-        raise UsageError(f"`rgb_range` {rgb_range}; it is 1 or 255")
-    info = replace(info, rgb_range=float(rgb_range), found={**info.found, "rgb_range": "option"})
-    return SRModel(net, info, body_scope(net, None, info.channels))
+    described = describe_class(type(net))
+    name = described["name"]
+    if not (isinstance(rgb_range, int | float) and 0 < rgb_range < math.inf):
+        raise UsageError(f"`rgb_range` {rgb_range!r}; it is 1 or 255")
+    check_parameters(net, name)
+    wrong = next((each.dtype for each in net.parameters() if each.is_floating_point() and each.itemsize != 4), None)
+    if wrong is not None:
+        raise UsageError(f"{name} has parameters of {wrong}; wrap its .float()")
+    sizes = _run(net.eval(), name)
+    if sizes.scale != scale:
+        raise UsageError(f"`scale` {scale}, but {name} upscales by {sizes.scale}")
+    info = _info(sizes, described, {}, _WRAPPED)
+    return _model(net, replace(info, rgb_range=float(rgb_range), found={**info.found, "rgb_range": "option"}))
 
 
-def _run(net: nn.Module, code: Mapping[str, str], arguments: Mapping[str, Any]) -> NetworkInfo:
-    """What running ``net`` on noise tells; from now on it takes images of any size."""
-    try:
-        channels, scale, multiple = probe(net)
-    except ValueError as error:
-        raise UsageError(f"{code['name']} is no super-resolution network: {error}") from error
-    if multiple > 1:
-        accept_any_size(net, scale, multiple)
-    found = {"architecture": "option", "scale": "run", "channels": "run"}
-    name = code["name"].rpartition(":")[2]
-    return NetworkInfo(name, dict(arguments), scale, 1.0, channels=channels, found=found, code=code)
+def check_wrapped(model: object, does: str) -> None:
+    """Raise :class:`UsageError` unless ``model`` is an :class:`SRModel`; ``does`` says what needs one."""
+    if not isinstance(model, SRModel):
+        hint = "; wrap it first: dfsq.wrap(net, scale=…)" if isinstance(model, nn.Module) else ""
+        raise UsageError(f"{does} takes an SRModel, not a {type(model).__name__}{hint}")
 
 
-def _made(make: Callable[..., Any], arguments: Mapping[str, Any], name: str) -> nn.Module:
-    try:
-        net = make(**arguments)
-    except Exception as error:  # whatever foreign code raises
-        given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-        raise UsageError(f"{name}({given}) fails: {_first_line(error)}; give its arguments as `arch_args`") from error
-    if not isinstance(net, nn.Module):
-        raise UsageError(f"{name} makes a {type(net).__name__}, not a torch.nn.Module")
-    return net.eval()
+def _arguments(code: Code, info: NetworkInfo) -> Mapping[str, Any]:
+    """What to call ``code`` with to make the network that ``info`` describes again."""
+    if info.found.get("architecture") == _WRAPPED:
+        return code.arguments
+    for name, value in code.arguments.items():
+        if name not in info.hyperparameters or info.hyperparameters[name] != value:
+            made = ", ".join(f"{key}={each}" for key, each in info.hyperparameters.items()) or "no arguments"
+            raise UsageError(f"`arch_args` {name}={value}, but the artifact was made with {made}; leave them out")
+    # A callable without parameters has been given its arguments where it was defined.
+    return info.hyperparameters if code.sha256 or code.takes(info.hyperparameters) else {}
 
 
-def _code(arch: OwnNetwork) -> tuple[Callable[..., Any], Mapping[str, str]]:
-    """What makes the network, and how it is described in an artifact."""
-    if not isinstance(arch, str):
-        name = f"{getattr(arch, '__module__', '?')}:{getattr(arch, '__qualname__', type(arch).__name__)}"
-        return arch, _described(arch, name)
-    place, _, name = arch.rpartition(":")
-    module = _from_file(Path(place)) if place.endswith(".py") else _installed(place)
-    make: Any = module
-    for part in name.split("."):
-        make = getattr(make, part, None)
-    if not callable(make):
-        known = [key for key, value in vars(module).items() if _makes_networks(value, module)]
-        raise UsageError(f"{place} has no class or function {name!r}; it has {', '.join(known) or 'no network'}")
-    file = Path(module.__file__ or "")
-    return make, {"name": f"{file.name if place.endswith('.py') else place}:{name}", "sha256": _sha256(file)}
+def _info(sizes: Sizes, code: Mapping[str, str], arguments: Mapping[str, Any], how: str) -> NetworkInfo:
+    found = {"architecture": how, "scale": "run", "channels": "run"}
+    return NetworkInfo(
+        code["name"], dict(arguments), sizes.scale, 1.0, channels=sizes.channels, found=found, code=dict(code)
+    )
 
 
-def _makes_networks(value: object, module: ModuleType) -> bool:
-    own = getattr(value, "__module__", None) == module.__name__
-    return own and (inspect.isfunction(value) or (inspect.isclass(value) and issubclass(value, nn.Module)))
+def _model(net: nn.Module, info: NetworkInfo) -> SRModel:
+    with foreign(f"{info.architecture} is no super-resolution network", _REMEDY):
+        return SRModel(net, info, body_scope(net, None, info.channels))
 
 
-def _from_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise UsageError(f"`arch`: {path} is no file")
-    name = f"dfsq_own_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"`arch`: {path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickling look a class's module up
-    sys.path.insert(0, str(path.parent.resolve()))  # what lies beside the file may be imported by it
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever foreign code raises
-        raise UsageError(f"`arch`: {path} cannot be run: {_first_line(error)}") from error
-    finally:
-        sys.path.pop(0)
-    return module
+def _load(net: nn.Module, state: State, name: str) -> Sizes | str:
+    """Load ``state`` into ``net``, which then takes images of any size; or why it does not fit.
+
+    Buffers that ``net`` changes when it runs may be absent, or of another shape.
+    """
+    changing = _probed(net, name)[1]
+    expected = net.state_dict()
+    state = _named_alike(state, expected.keys() - changing)
+    state = {key: value for key, value in state.items() if key not in changing}
+    if reason := misfit(net, state):
+        return reason
+    net.load_state_dict(state)
+    return _run(net, name)
 
 
-def _installed(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except Exception as error:  # whatever foreign code raises
-        raise UsageError(
-            f"`arch`: {name} cannot be imported: {_first_line(error)}; or name a file, net.py:Net"
-        ) from error
+def _run(net: nn.Module, name: str) -> Sizes:
+    """What running ``net`` with its weights tells; from now on it takes images of any size."""
+    sizes, _ = _probed(net, name)
+    if sizes.restricted:
+        accept_any_size(net, sizes.scale, sizes.multiple, sizes.minimum, sizes.square)
+    with foreign(f"{name} cannot be quantized", _REMEDY):
+        check_repeatable(net, sizes.channels)
+    return sizes
 
 
-def _described(code: Any, name: str) -> Mapping[str, str]:
-    try:
-        file = inspect.getsourcefile(code)
-    except TypeError:
-        file = None
-    return {"name": name, "sha256": _sha256(Path(file)) if file else ""}
+def _probed(net: nn.Module, name: str) -> tuple[Sizes, frozenset[str]]:
+    """What running ``net`` tells, and the names of buffers that it changes, which it keeps as they were."""
+    before = buffers(net)
+    with foreign(f"{name} is no super-resolution network", _REMEDY):
+        sizes = probe(net)
+    return sizes, forget_changed(net, before)
 
 
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+def _named_alike(state: State, expected: set[str]) -> State:
+    """``state`` with one prefix removed from all names, or added, where they are the ``expected`` ones then."""
+    if expected <= state.keys():
+        return state
+    first = min(expected, default="")
+    for key in state:
+        removed = key[: -len(first)] if key.endswith(f".{first}") else ""
+        added = first[: -len(key)] if first.endswith(f".{key}") else ""
+        renamed = {added + each.removeprefix(removed): state[each] for each in state if each.startswith(removed)}
+        if (removed or added) and expected <= renamed.keys():
+            return renamed
+    return state

@@ -1,8 +1,8 @@
 """Body scope of a network that the DFSQ paper does not list, found by watching a forward pass.
 
 The rule: every convolution and linear layer except the first, the upsampler and the last, and none whose input
-is a pooled map or does not depend on the image. The upsampler begins with the last layer before the maps grow
-beyond those of the first layer.
+is a pooled map or does not depend on the image. The upsampler begins where the maps grow beyond those of the first
+layer: with a transposed convolution, or with the last layer before a pixel shuffle.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ from dfsq.errors import UsageError
 
 QUANTIZABLE = (nn.Conv2d, nn.Linear)
 """Layer types that have a quantized counterpart in :mod:`dfsq.nn`."""
-_WATCHED = (*QUANTIZABLE, nn.PixelShuffle, nn.Upsample, nn.ConvTranspose2d)
+_COMPUTING = (*QUANTIZABLE, nn.ConvTranspose2d)
+_WATCHED = (*_COMPUTING, nn.PixelShuffle, nn.Upsample)
+_PARAMETERS = {"weight", "bias"}
+_STOCK = {nn.Conv2d: nn.Conv2d(1, 1, 1, device="meta"), nn.Linear: nn.Linear(1, 1, device="meta")}
+"""What a layer holds that is none of a subclass."""
 _PROBE = 64
 """Height and width of the probe image: so large that strided attention branches do not shrink to 1×1."""
 _GROWTH = 1.5
@@ -29,10 +33,14 @@ _GROWTH = 1.5
 class _Call:
     name: str
     quantizable: bool
+    computes: bool
+    """Whether it is a layer with weights, not one that only moves values."""
     size: int
     """Height of the map a layer takes, 0 where its input is no map."""
     result: int
     """Height of the map it returns."""
+    values: tuple[int, int]
+    """How many it takes and returns."""
     pooled: bool
     fingerprint: float
     """Equal for equal inputs."""
@@ -46,8 +54,29 @@ def body_scope(net: nn.Module, patterns: tuple[str, ...] | None, channels: int =
     """
     if patterns is None:
         return _probe(net, channels)
-    names = [name for name, layer in net.named_modules() if isinstance(layer, QUANTIZABLE)]
-    return tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
+    return tuple(name for name in quantizable_layers(net) if any(fnmatchcase(name, each) for each in patterns))
+
+
+def quantizable_layers(net: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
+    """The layers of ``net`` that quantized counterparts can replace, by name, in definition order.
+
+    Not those of a subclass that computes something else or holds more than weight and bias, nor those whose weight is
+    computed (weight or spectral normalization) or that hooks are registered on.
+    """
+    return {name: layer for name, layer in net.named_modules() if _is_plain(layer)}
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    kind = next((each for each in QUANTIZABLE if isinstance(layer, each)), None)
+    if kind is None or layer._forward_hooks or layer._forward_pre_hooks:
+        return False
+    methods = ("forward", "_conv_forward", "__call__")
+    if any(getattr(type(layer), name, None) is not getattr(kind, name, None) for name in methods):
+        return False
+    if type(layer) is not kind and vars(layer).keys() != vars(_STOCK[kind]).keys():
+        return False  # something else may use what it holds
+    held = {*layer._parameters, *layer._buffers, *layer._modules}
+    return held == _PARAMETERS and "forward" not in vars(layer)
 
 
 def matching(net: nn.Module, patterns: tuple[str, ...]) -> tuple[str, ...]:
@@ -57,8 +86,9 @@ def matching(net: nn.Module, patterns: tuple[str, ...]) -> tuple[str, ...]:
     """
     for pattern in patterns:
         if not body_scope(net, (pattern,)):
-            names = [name for name, layer in net.named_modules() if isinstance(layer, QUANTIZABLE)]
-            raise UsageError(f"`body` {pattern!r} matches no layer; layers are named like {', '.join(names[:4])}")
+            names = ", ".join(list(quantizable_layers(net))[:4])
+            hint = f"such layers are named like {names}" if names else "it has none"
+            raise UsageError(f"`body` {pattern!r} matches no layer of the network that can be quantized; {hint}")
     return body_scope(net, patterns)
 
 
@@ -68,18 +98,24 @@ def _probe(net: nn.Module, channels: int) -> tuple[str, ...]:
     calls, others = (
         _calls(net, image.to(parameter.device, parameter.dtype)) for image in (noise, torch.zeros_like(noise))
     )
-    layers = [index for index, call in enumerate(calls) if call.quantizable]
+    layers = [index for index, call in enumerate(calls) if call.computes]
     if not layers:
         return ()
     outside = {calls[layers[0]].name, calls[layers[-1]].name}
     outside |= {call.name for call in calls if call.pooled}
-    varying = {
-        call.name
-        for call, other in zip(calls, others, strict=True)
-        if call.fingerprint != other.fingerprint and call.name not in outside
-    }
-    body = (calls[index].name for index in layers if index < _upsampler(calls, layers))
+    inputs, other_inputs = _inputs(calls), _inputs(others)
+    varying = {name for name in inputs if inputs[name] != other_inputs.get(name) and name not in outside}
+    upsampler = _upsampler(calls, layers)
+    body = (calls[index].name for index in layers if index < upsampler and calls[index].quantizable)
     return tuple(dict.fromkeys(name for name in body if name in varying))
+
+
+def _inputs(calls: list[_Call]) -> dict[str, list[float]]:
+    """Fingerprints of what each layer was given, by name."""
+    found: dict[str, list[float]] = {}
+    for call in calls:
+        found.setdefault(call.name, []).append(call.fingerprint)
+    return found
 
 
 def _upsampler(calls: list[_Call], layers: list[int]) -> int:
@@ -87,10 +123,10 @@ def _upsampler(calls: list[_Call], layers: list[int]) -> int:
     first = next((call.size for call in calls if call.size), _PROBE)
     for index, call in enumerate(calls):
         if max(call.size, call.result) >= _GROWTH * first:
-            if call.quantizable:
-                return index
-            # A pixel shuffle grows what the layer before it computed; that layer is the upsampler.
-            return max((layer for layer in layers if layer < index), default=0)
+            before = max((layer for layer in layers if layer < index), default=0)
+            # A pixel shuffle, which need not be a module, grows what the layer before it computed.
+            shuffled = call.size >= _GROWTH * first and call.values[0] == calls[before].values[1]
+            return index if call.computes and not shuffled else before
     return len(calls)
 
 
@@ -100,22 +136,26 @@ def _calls(net: nn.Module, image: Tensor) -> list[_Call]:
     calls: list[_Call] = []
 
     def watch(name: str, layer: nn.Module) -> Any:
-        def record(_layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            x = inputs[0]
+        def record(_layer: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor], output: Tensor) -> None:
+            x = next(iter((*inputs, *named.values())))
             linear = isinstance(layer, nn.Linear)
             calls.append(
                 _Call(
                     name=name,
-                    quantizable=isinstance(layer, QUANTIZABLE),
+                    # A quantized convolution finds channels on the second axis, of a batch.
+                    quantizable=name in plain and bool(inputs) and (linear or x.dim() == 4),
+                    computes=isinstance(layer, _COMPUTING),
                     size=0 if linear else x.shape[-2],
                     result=0 if linear else output.shape[-2],
+                    values=(x.numel(), output.numel()),
                     pooled=x.numel() == len(x) * x.shape[-1 if linear else 1],
                     fingerprint=x.double().square().sum().item(),
                 )
             )
 
-        return layer.register_forward_hook(record)
+        return layer.register_forward_hook(record, with_kwargs=True)
 
+    plain = quantizable_layers(net)
     handles = [
         watch(name, layer)
         for name, layer in net.named_modules()

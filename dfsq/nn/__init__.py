@@ -21,6 +21,7 @@ __all__ = [
     "channel_axis",
     "counterpart",
     "quantized_layers",
+    "replace",
 ]
 
 QuantizedLayer = QuantizedConv2d | QuantizedLinear
@@ -32,6 +33,13 @@ def counterpart(layer: nn.Module, weight: QuantizedWeight, input_quantizer: Subs
     Raises TypeError for a layer type that has none.
     """
     return _kind(layer)(layer, weight, input_quantizer)  # type: ignore[arg-type]
+
+
+def replace(net: nn.Module, name: str, layer: nn.Module) -> None:
+    """Put ``layer`` in the place of the one called ``name``, under whatever other names ``net`` calls it by."""
+    old = net.get_submodule(name)
+    for alias in [alias for alias, each in net.named_modules(remove_duplicate=False) if each is old]:
+        net.set_submodule(alias, layer)
 
 
 def channel_axis(layer: nn.Module) -> int:

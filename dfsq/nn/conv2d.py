@@ -35,6 +35,6 @@ class QuantizedConv2d(nn.Conv2d):
         self.quantized_weight = weight
         self.input_quantizer = input_quantizer
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Convolve ``(N, C, H, W)``."""
-        return super().forward(x if self.input_quantizer is None else self.input_quantizer(x))
+        return super().forward(input if self.input_quantizer is None else self.input_quantizer(input))

@@ -20,6 +20,6 @@ class QuantizedLinear(nn.Linear):
         self.quantized_weight = weight
         self.input_quantizer = input_quantizer
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Map ``(N, …, C)``."""
-        return super().forward(x if self.input_quantizer is None else self.input_quantizer(x))
+        return super().forward(input if self.input_quantizer is None else self.input_quantizer(input))
