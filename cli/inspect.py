@@ -10,6 +10,7 @@ import click
 
 from cli.loading import body_option, checkpoint_options, load_model
 from cli.options import common_options
+from cli.shares import percent, share_document, share_facts
 
 if TYPE_CHECKING:
     from dfsq.model import SRModel
@@ -48,6 +49,8 @@ def inspect(
 
 
 def _network(model: SRModel) -> dict[str, Any]:
+    from dfsq.networks.multiply_adds import of_model
+
     info = model.info
     return {
         "architecture": info.architecture,
@@ -59,17 +62,22 @@ def _network(model: SRModel) -> dict[str, Any]:
         "fidelity": info.fidelity,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "body": list(model.body),
+        "code": info.code,
+        "multiply_adds": share_document(of_model(model)),
     }
 
 
 def _print_summary(model: SRModel, header: dict[str, Any], file: str) -> None:
     from cli.console import print_table, size_text
+    from dfsq.networks.multiply_adds import of_model
 
     network = _network(model)
+    shares = of_model(model)
     hyperparameters = ", ".join(f"{key} {value}" for key, value in network["hyperparameters"].items())
     fidelity = network["fidelity"]
     rows = [
         ("network", f"{network['architecture']}{_how(model, 'architecture')}"),
+        *([("code", f"sha256 {model.info.code['sha256'] or 'unknown'}")] if model.info.code else []),
         ("scale", f"×{network['scale']}{_how(model, 'scale')}"),
         ("hyper-parameters", hyperparameters),
         ("input range", f"0–{network['rgb_range']:g}{_how(model, 'rgb_range')}"),
@@ -81,9 +89,12 @@ def _print_summary(model: SRModel, header: dict[str, Any], file: str) -> None:
     if Path(file).exists():
         rows.append(("file", size_text(Path(file).stat().st_size)))
     if not header:
+        rows += share_facts(shares, "in body scope", "in other layers that can be quantized").items()
         print_table(f"{file}: full-precision checkpoint", ("", ""), rows)
-        print_table("Body scope", ("layer", "weight"), [(name, _shape(model, name)) for name in model.body])
+        layers = [(name, _shape(model, name), percent(shares.layers.get(name, 0))) for name in model.body]
+        print_table("Body scope", ("layer", "weight", "multiply-adds"), layers, (2,))
         return
+    rows += share_facts(shares, "quantized", "with quantized weights alone").items()
     source, versions, calibration = header["source"], header["versions"], header["calibration"]
     rows += [
         ("calibration", ", ".join(f"{key} {_plain(value)}" for key, value in calibration.items()) or "not recorded"),
@@ -93,7 +104,7 @@ def _print_summary(model: SRModel, header: dict[str, Any], file: str) -> None:
     ]
     print_table(f"{file}: dfsq artifact", ("", ""), rows)
     print_table("Recipe", ("", ""), [(key, _plain(value)) for key, value in header["recipe"].items()])
-    layers = [
+    stored = [
         (
             name,
             "×".join(map(str, each["shape"])),
@@ -102,7 +113,7 @@ def _print_summary(model: SRModel, header: dict[str, Any], file: str) -> None:
         )
         for name, each in header["layers"].items()
     ]
-    print_table("Quantized layers", ("layer", "weight", "weight bits", "input bits"), layers)
+    print_table("Quantized layers", ("layer", "weight", "weight bits", "input bits"), stored)
 
 
 def _how(model: SRModel, what: str) -> str:

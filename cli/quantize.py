@@ -23,6 +23,7 @@ from cli.options import (
 )
 from cli.outputs import check_outputs, write_reports
 from cli.scoring import Gallery, score_models
+from cli.shares import share_document, share_facts
 from dfsq import distributed
 
 if TYPE_CHECKING:
@@ -178,6 +179,7 @@ def quantize(
     import dfsq
     from dfsq.artifact import read_header
     from dfsq.evaluation import samples
+    from dfsq.networks.multiply_adds import of_model
     from dfsq.report.report import Report, bits_of
 
     device = prepare(device, compile_)
@@ -200,7 +202,8 @@ def quantize(
     size = dfsq.save(quantized, output)
     if not calib:
         note("calibrated on sample photographs; give your own with --calib PATH", quiet)
-    facts = _facts(quantized, size)
+    shares = of_model(quantized)
+    facts = _facts(quantized, size) | share_facts(shares, "quantized", "with quantized weights alone")
     if not calib:
         facts["calibration"] += ", left halves of two sample photographs"
     if not sets and not no_eval:
@@ -215,7 +218,7 @@ def quantize(
     scored = score_models(((names[0], model, None), (names[1], quantized, size)), benchmarks, quiet, gallery.add)
     if not distributed.is_main():
         return  # without the file that the report tells of
-    report = Report(scored, {"quantization": read_header(output)})
+    report = Report(scored, {"quantization": read_header(output), "multiply_adds": share_document(shares)})
     print_report(report)
     write_reports(reports, report, f"{names[0]} at {bits_of(scored[1])}", facts, gallery.strips())
 

@@ -1,0 +1,185 @@
+"""What a network computes where: multiply-adds of its convolutions and matrix products, by module and by function.
+
+Operators are counted below modules and functions, by a ``TorchDispatchMode``, so that ``F.conv2d`` and ``@`` in a
+forward pass count as modules do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from dfsq.model import SRModel
+from dfsq.networks.scope import QUANTIZABLE, quantizable_layers
+from dfsq.nn import quantized_layers
+
+_aten = torch.ops.aten
+_PROBE = 64
+"""Height and width of the image that is counted."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one layer computes, or one function outside all layers."""
+
+    module: str
+    """Name of the innermost module that computes it."""
+    function: str
+    """For example ``F.conv2d`` or ``matmul``; "" where the module is a layer, whose kind tells."""
+    kind: str
+    """Class of the module."""
+    multiply_adds: int
+    """For an image of 64×64."""
+
+    def __str__(self) -> str:
+        if not self.function:
+            return f"{self.module} ({self.kind})"
+        return f"{self.function} in {self.module or 'the network itself'}"
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How the multiply-adds of a network divide, in 0–1; together 1."""
+
+    inside: float
+    """Layers whose weights and activations are quantized; in a full-precision network those in body scope."""
+    outside: float
+    """Layers of which the weights alone are quantized; in a full-precision network others that could be."""
+    full: float
+    """What is computed in full precision; in a full-precision network what nothing quantized can replace."""
+    layers: Mapping[str, float]
+    """What ``inside`` and ``outside`` consist of, by name."""
+    rest: tuple[tuple[Work, float], ...]
+    """What ``full`` consists of, the largest share first."""
+
+
+def of_model(model: SRModel) -> Shares:
+    """How the multiply-adds of ``model`` divide, quantized or not."""
+    net = model.net
+    if model.quantization is None:
+        others = [name for name in quantizable_layers(net) if name not in model.body]
+        return shares(count(net, model.info.channels), model.body, others)
+    layers = dict(quantized_layers(net))
+    inside = [name for name, layer in layers.items() if layer.input_quantizer is not None]
+    return shares(count(net, model.info.channels), inside, layers.keys() - inside)
+
+
+@torch.no_grad()
+def count(net: nn.Module, channels: int = 3) -> list[Work]:
+    """Multiply-adds of ``net`` for an image of 64×64 with ``channels`` channels, in order of first execution."""
+    device = next(net.parameters()).device
+    image = torch.rand(1, channels, _PROBE, _PROBE, generator=torch.Generator().manual_seed(0)).to(device)
+    modules = dict(net.named_modules())
+    running: list[str] = []
+
+    def enter(name: str, *_: Any) -> None:
+        running.append(name)
+
+    def leave(*_: Any) -> None:
+        running.pop()
+
+    handles = [each.register_forward_pre_hook(partial(enter, name)) for name, each in modules.items()]
+    handles += [each.register_forward_hook(leave, always_call=True) for each in modules.values()]
+    try:
+        with _Counter(running) as counter:
+            net(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    plain = quantizable_layers(net)
+    return [
+        Work(name, "" if name in plain or _is_layer(modules[name]) else function, type(modules[name]).__name__, number)
+        for (name, function), number in counter.counted.items()
+        if not any(name.startswith(f"{quantized}.") for quantized, _ in quantized_layers(net))
+    ]
+
+
+def shares(work: Iterable[Work], inside: Iterable[str], outside: Iterable[str]) -> Shares:
+    """How ``work`` divides between the layers named ``inside``, those ``outside``, and everything else."""
+    work = list(work)
+    total = sum(each.multiply_adds for each in work) or 1
+    named = {*inside}, {*outside}
+    layers = {
+        each.module: each.multiply_adds / total
+        for each in work
+        if not each.function and (each.module in named[0] or each.module in named[1])
+    }
+    parts = [(each, each.multiply_adds / total) for each in work if each.function or each.module not in layers]
+    within, beside = (sum(share for name, share in layers.items() if name in group) for group in named)
+    parts.sort(key=lambda part: -part[1])
+    return Shares(within, beside, sum(share for _, share in parts), layers, tuple(parts))
+
+
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts what operators compute, for the module that is running."""
+
+    def __init__(self, running: list[str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.counted: dict[tuple[str, str], int] = {}
+        """By the module's name and the function."""
+        self._running = running
+
+    def __torch_dispatch__(
+        self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **kwargs or {})
+        counter = _COUNTERS.get(func.overloadpacket)
+        if counter is not None:
+            function, number = counter(args, result)
+            key = (self._running[-1] if self._running else "", function)
+            self.counted[key] = self.counted.get(key, 0) + number
+        return result
+
+
+def _is_layer(module: nn.Module) -> bool:
+    """Whether ``module`` computes one thing, which its kind tells."""
+    known = type(module).__module__.startswith(("torch.nn.", "dfsq.nn."))
+    return known and (isinstance(module, QUANTIZABLE) or not any(module.children()))
+
+
+def _convolution(args: tuple[Any, ...], result: Tensor) -> tuple[str, int]:
+    x, weight, transposed = args[0], args[1], args[6]
+    name = f"F.conv{'_transpose' if transposed else ''}{weight.dim() - 2}d"
+    # Every value of the output, or of the input, meets the weights of one channel.
+    return name, (x if transposed else result).numel() * prod(weight.shape[1:])
+
+
+def _product(left: int, args: tuple[Any, ...], result: Tensor) -> tuple[str, int]:
+    """Of matrices; the argument numbered ``left`` is the left one."""
+    return "matmul", result.numel() * args[left].shape[-1]
+
+
+def _attention(args: tuple[Any, ...], _result: Any) -> tuple[str, int]:
+    query, key, value = args[:3]
+    return "attention", prod(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1])
+
+
+def _whole_attention(args: tuple[Any, ...], _result: Any) -> tuple[str, int]:
+    query, key, _value, width = args[:4]
+    products = query.shape[-2] * key.shape[-2] * 2 * width
+    return "attention", len(query) * (products + 2 * (query.shape[-2] + key.shape[-2]) * width**2)
+
+
+_COUNTERS: Mapping[Any, Callable[[tuple[Any, ...], Any], tuple[str, int]]] = {
+    _aten.convolution: _convolution,
+    **{getattr(_aten, name): partial(_product, 0) for name in ("mm", "bmm", "mv", "dot")},
+    **{getattr(_aten, name): partial(_product, 1) for name in ("addmm", "baddbmm", "addmv")},
+    _aten._native_multi_head_attention: _whole_attention,
+    **{
+        getattr(_aten, f"_scaled_dot_product_{name}"): _attention
+        for name in (
+            "flash_attention_for_cpu",
+            "flash_attention",
+            "efficient_attention",
+            "cudnn_attention",
+        )
+        if hasattr(_aten, f"_scaled_dot_product_{name}")
+    },
+}
