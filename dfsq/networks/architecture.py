@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from dfsq.errors import CheckpointError
+
 State = dict[str, Tensor]
 """Parameter names and tensors, containers and wrapper prefixes already removed."""
 Hyperparameters = Mapping[str, Any]
@@ -29,10 +31,13 @@ class Dialect:
     """Names that are in no checkpoint of this dialect."""
     rename: Callable[[State], State] = _unchanged
     """Maps the names to those of the architecture's own module."""
+    fits: Callable[[State], bool] = lambda _: True
+    """Whether the shapes are this dialect's too, for names that several networks use; asked where all ``keys`` are."""
 
     def matches(self, state: State) -> bool:
         """Whether ``state`` is written in this dialect."""
-        return all(key in state for key in self.keys) and not any(key in state for key in self.absent)
+        named = all(key in state for key in self.keys) and not any(key in state for key in self.absent)
+        return named and self.fits(state)
 
     def similarity(self, state: State) -> float:
         """Share of ``keys`` that ``state`` has, in 0–1."""
@@ -88,6 +93,16 @@ def count(state: State, pattern: str) -> int:
     index_of = re.compile(re.escape(pattern).replace(r"\{\}", r"(\d+)"))
     indices = [int(match[1]) for key in state if (match := index_of.match(key))]
     return max(indices, default=-1) + (1 if 0 in indices or not indices else 0)
+
+
+def image_channels(channels: int) -> int:
+    """Return ``channels``, those of the image that a network takes, where they are 3 (RGB) or 1 (luminance).
+
+    Raises :class:`CheckpointError` for any other number.
+    """
+    if channels not in (1, 3):
+        raise CheckpointError(f"the network takes {channels} channels; only 3 (RGB) and 1 (luminance) are supported")
+    return channels
 
 
 def rename_keys(state: State, *rules: tuple[str, str]) -> State:

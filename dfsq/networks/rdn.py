@@ -7,7 +7,7 @@ from math import isqrt
 import torch
 from torch import Tensor, nn
 
-from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count
+from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count, image_channels
 from dfsq.networks.blocks import conv, upsampling_steps
 
 
@@ -43,9 +43,9 @@ class RDN(nn.Module):
     Configuration A of that code is 20 blocks of 6 convolutions with growth 32, B is 16 of 8 with growth 64.
     """
 
-    def __init__(self, scale: int, blocks: int, convs: int, features: int, growth: int) -> None:
+    def __init__(self, scale: int, blocks: int, convs: int, features: int, growth: int, channels: int = 3) -> None:
         super().__init__()
-        self.SFENet1 = conv(3, features)
+        self.SFENet1 = conv(channels, features)
         self.SFENet2 = conv(features, features)
         self.RDBs = nn.ModuleList(ResidualDenseBlock(features, growth, convs) for _ in range(blocks))
         self.GFF = nn.Sequential(conv(blocks * features, features, 1), conv(features, features))
@@ -54,10 +54,10 @@ class RDN(nn.Module):
         for step in upsampling_steps(scale):
             upsampler += [conv(inputs, step * step * growth), nn.PixelShuffle(step)]
             inputs = growth
-        self.UPNet = nn.Sequential(*upsampler, conv(growth, 3))
+        self.UPNet = nn.Sequential(*upsampler, conv(growth, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Upscale ``(N, 3, H, W)``."""
+        """Upscale ``(N, channels, H, W)``."""
         shallow = self.SFENet1(x)
         maps = self.SFENet2(shallow)
         outputs = []
@@ -81,6 +81,7 @@ def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
         "convs": count(state, "RDBs.0.convs.{}."),
         "features": state["SFENet1.weight"].shape[0],
         "growth": growth,
+        "channels": image_channels(state["SFENet1.weight"].shape[1]),
     }
 
 
