@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 QUANTIZABLE = (nn.Conv2d, nn.Linear)
 """Layer types that have a quantized counterpart in :mod:`dfsq.nn`."""
-_WATCHED = (*QUANTIZABLE, nn.PixelShuffle, nn.Upsample, nn.ConvTranspose2d)
+_LAYERS = (*QUANTIZABLE, nn.ConvTranspose2d)
+_WATCHED = (*_LAYERS, nn.PixelShuffle, nn.Upsample)
 _PROBE = 64
 """Height and width of the probe image: so large that strided attention branches do not shrink to 1×1."""
 _GROWTH = 1.5
@@ -26,6 +27,8 @@ _GROWTH = 1.5
 @dataclass(frozen=True)
 class _Call:
     name: str
+    layer: bool
+    """Whether it has weights; pixel shuffles and interpolation have none."""
     quantizable: bool
     size: int
     """Height of the map a layer takes, 0 where its input is no map."""
@@ -36,25 +39,25 @@ class _Call:
     """Equal for equal inputs."""
 
 
-def body_scope(net: nn.Module, patterns: tuple[str, ...] | None) -> tuple[str, ...]:
+def body_scope(net: nn.Module, patterns: tuple[str, ...] | None, channels: int = 3) -> tuple[str, ...]:
     """Return the names of the layers of ``net`` in body scope, in definition or (probed) execution order.
 
     ``patterns`` are shell-style patterns that name the scope; without them the rule of this module applies,
-    and ``net`` is run on two RGB images of 64×64.
+    and ``net`` is run on two images of 64×64 with ``channels`` channels.
     """
     if patterns is None:
-        return _probe(net)
+        return _probe(net, channels)
     names = [name for name, layer in net.named_modules() if isinstance(layer, QUANTIZABLE)]
     return tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
 
 
-def _probe(net: nn.Module) -> tuple[str, ...]:
+def _probe(net: nn.Module, channels: int) -> tuple[str, ...]:
     parameter = next(net.parameters())
-    noise = torch.rand(1, 3, _PROBE, _PROBE, generator=torch.Generator().manual_seed(0))
+    noise = torch.rand(1, channels, _PROBE, _PROBE, generator=torch.Generator().manual_seed(0))
     calls, others = (
         _calls(net, image.to(parameter.device, parameter.dtype)) for image in (noise, torch.zeros_like(noise))
     )
-    layers = [index for index, call in enumerate(calls) if call.quantizable]
+    layers = [index for index, call in enumerate(calls) if call.layer]
     if not layers:
         return ()
     outside = {calls[layers[0]].name, calls[layers[-1]].name}
@@ -64,7 +67,8 @@ def _probe(net: nn.Module) -> tuple[str, ...]:
         for call, other in zip(calls, others, strict=True)
         if call.fingerprint != other.fingerprint and call.name not in outside
     }
-    body = (calls[index].name for index in layers if index < _upsampler(calls, layers))
+    end = _upsampler(calls, layers)
+    body = (calls[index].name for index in layers if index < end and calls[index].quantizable)
     return tuple(dict.fromkeys(name for name in body if name in varying))
 
 
@@ -73,7 +77,7 @@ def _upsampler(calls: list[_Call], layers: list[int]) -> int:
     first = next((call.size for call in calls if call.size), _PROBE)
     for index, call in enumerate(calls):
         if max(call.size, call.result) >= _GROWTH * first:
-            if call.quantizable:
+            if call.layer:
                 return index
             # A pixel shuffle grows what the layer before it computed; that layer is the upsampler.
             return max((layer for layer in layers if layer < index), default=0)
@@ -92,6 +96,7 @@ def _calls(net: nn.Module, image: Tensor) -> list[_Call]:
             calls.append(
                 _Call(
                     name=name,
+                    layer=isinstance(layer, _LAYERS),
                     quantizable=isinstance(layer, QUANTIZABLE),
                     size=0 if linear else x.shape[-2],
                     result=0 if linear else output.shape[-2],
@@ -117,4 +122,4 @@ def _calls(net: nn.Module, image: Tensor) -> list[_Call]:
 
 def shifts_colours(layer: nn.Module) -> bool:
     """Whether ``layer`` only adds a mean colour: neither a first nor a last layer as the rule means it."""
-    return isinstance(layer, nn.Conv2d) and layer.weight.numel() == 9 and layer.in_channels == 3
+    return isinstance(layer, nn.Conv2d) and layer.in_channels in (1, 3) and layer.weight.numel() == layer.in_channels**2
