@@ -66,7 +66,10 @@ def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
 
 
 def _from_basicsr(state: State) -> State:
-    """Rename BasicSR's EDSR, which works in 0–1 and subtracts the mean itself, to EDSR-PyTorch's names."""
+    """Rename BasicSR's EDSR, which works in 0–1 and subtracts the mean itself, to EDSR-PyTorch's names.
+
+    MMEditing's differs in the upsampler, whose convolutions it counts without the shuffles between them.
+    """
     blocks = count(state, "body.{}.conv")
     renamed = rename_keys(
         state,
@@ -74,6 +77,7 @@ def _from_basicsr(state: State) -> State:
         (r"^body\.(\d+)\.conv1\.", r"body.\1.body.0."),
         (r"^body\.(\d+)\.conv2\.", r"body.\1.body.2."),
         (r"^conv_after_body\.", f"body.{blocks}."),
+        *((rf"^upsample\.{index}\.upsample_conv\.", f"tail.0.{2 * index}.") for index in range(3)),
         (r"^upsample\.", "tail.0."),
         (r"^conv_last\.", "tail.1."),
     )
@@ -117,6 +121,15 @@ ARCHITECTURE = Architecture(
         Dialect(
             keys=("conv_first.weight", "body.0.conv1.weight", "conv_after_body.weight", "upsample.0.weight"),
             absent=("body.0.norm1.weight",),
+            rename=_from_basicsr,
+        ),
+        Dialect(
+            keys=(
+                "conv_first.weight",
+                "body.0.conv1.weight",
+                "conv_after_body.weight",
+                "upsample.0.upsample_conv.weight",
+            ),
             rename=_from_basicsr,
         ),
     ),

@@ -66,6 +66,10 @@ def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
     }
 
 
+def _from_mmediting(state: State) -> State:
+    return rename_keys(state, (r"^upsample(\d)\.upsample_conv\.", r"upconv\1."))
+
+
 def _from_mmsr(state: State) -> State:
     """MMSR, BasicSR's predecessor, named two parts differently."""
     return rename_keys(state, (r"^recon_trunk\.", "body."), (r"^HRconv\.", "conv_hr."))
@@ -93,6 +97,16 @@ ARCHITECTURE = Architecture(
                 "conv_last.weight",
             ),
             rename=_from_mmsr,
+        ),
+        Dialect(
+            keys=(
+                "conv_first.weight",
+                "body.0.conv1.weight",
+                "upsample1.upsample_conv.weight",
+                "conv_hr.weight",
+                "conv_last.weight",
+            ),
+            rename=_from_mmediting,
         ),
     ),
     hyperparameters=_hyperparameters,

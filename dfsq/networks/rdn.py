@@ -7,7 +7,7 @@ from math import isqrt
 import torch
 from torch import Tensor, nn
 
-from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count, image_channels
+from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count, image_channels, rename_keys
 from dfsq.networks.blocks import conv, upsampling_steps
 
 
@@ -85,6 +85,20 @@ def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
     }
 
 
+def _from_lower_case(state: State) -> State:
+    """The spelling of MMEditing and of most ports, equal where features and growth are."""
+    last = count(state, "upscale.{}.weight") + 1  # a pixel shuffle lies between
+    return rename_keys(
+        state,
+        (r"^sfe(\d)\.", r"SFENet\1."),
+        (r"^rdbs\.(\d+)\.layers\.(\d+)\.conv\.", r"RDBs.\1.convs.\2.conv.0."),
+        (r"^rdbs\.(\d+)\.lff\.", r"RDBs.\1.LFF."),
+        (r"^gff\.", "GFF."),
+        (r"^upscale\.", "UPNet."),
+        (r"^output\.", f"UPNet.{last}."),
+    )
+
+
 ARCHITECTURE = Architecture(
     name="rdn",
     title="RDN (Zhang et al. 2018)",
@@ -98,6 +112,10 @@ ARCHITECTURE = Architecture(
                 "GFF.0.weight",
                 "UPNet.0.weight",
             )
+        ),
+        Dialect(
+            keys=("sfe1.weight", "sfe2.weight", "rdbs.0.layers.0.conv.weight", "gff.0.weight", "output.weight"),
+            rename=_from_lower_case,
         ),
     ),
     hyperparameters=_hyperparameters,

@@ -212,6 +212,23 @@ def without_counters(state: State) -> State:
     return {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
 
 
+def mmediting_msrresnet(state: State) -> State:
+    return spelled(state, (r"^upconv(\d)", r"upsample\1.upsample_conv"))
+
+
+def lower_case_rdn(state: State) -> State:
+    last = max(key for key in state if key.startswith("UPNet")).removesuffix(".weight").replace(".", r"\.")
+    return spelled(
+        state,
+        (rf"^{last}", "output"),
+        (r"^UPNet", "upscale"),
+        (r"^SFENet", "sfe"),
+        (r"^RDBs\.(\d)\.convs\.(\d)\.conv\.0", r"rdbs.\1.layers.\2.conv"),
+        (r"^RDBs\.(\d)\.LFF", r"rdbs.\1.lff"),
+        (r"^GFF", "gff"),
+    )
+
+
 def ntire(state: State) -> State:
     return spelled(state, (r"^conv_1", "fea_conv"), (r"^block_", "B"), (r"^conv_2", "LR_conv"))
 
@@ -225,6 +242,8 @@ CARN = {"features": 8, "mobile": True, "groups": 2}
 SRRESNET = {"scale": 4, "blocks": 2, "features": 8, "bias": False}
 DIALECTS: list[tuple[str, dict[str, Any], Callable[[State], State]]] = [
     ("msrresnet", {"scale": 4, "blocks": 2, "features": 8}, mmsr),
+    *(("msrresnet", {"scale": s, "blocks": 2, "features": 8}, mmediting_msrresnet) for s in (2, 3, 4)),
+    *(("rdn", {"scale": s, "blocks": 2, "convs": 3, "features": 8, "growth": 8}, lower_case_rdn) for s in (2, 3, 4)),
     ("srresnet", SRRESNET, cadyq),
     ("srresnet", {**SRRESNET, "scale": 2}, cadyq),
     ("srresnet", SRRESNET, without_counters),
@@ -255,7 +274,8 @@ def test_other_spellings_are_the_same_network(
         assert torch.equal(model(images), plain(images))
 
 
-def test_edsr_of_basicsr_normalizes_outside_its_checkpoint() -> None:
+@pytest.mark.parametrize("upsampler", ["upsample.#", "upsample.#.upsample_conv"])
+def test_edsr_of_basicsr_and_mmediting_normalizes_outside_its_checkpoint(upsampler: str) -> None:
     _, state = random_state("edsr", {"scale": 4, "blocks": 2, "features": 8, "residual_scale": 1.0})
     for name in ("sub_mean", "add_mean"):
         state[f"{name}.weight"], state[f"{name}.bias"] = torch.eye(3).view(3, 3, 1, 1), torch.zeros(3)
@@ -266,7 +286,8 @@ def test_edsr_of_basicsr_normalizes_outside_its_checkpoint() -> None:
         (r"^body\.(\d)\.body\.0", r"body.\1.conv1"),
         (r"^body\.(\d)\.body\.2", r"body.\1.conv2"),
         (r"^body\.2", "conv_after_body"),
-        (r"^tail\.0", "upsample"),
+        (r"^tail\.0\.0", upsampler.replace("#", "0")),
+        (r"^tail\.0\.2", upsampler.replace("#", "1" if "_" in upsampler else "2")),
         (r"^tail\.1", "conv_last"),
     )
     model = from_state(respelled)
