@@ -30,7 +30,7 @@ class Dialect:
     absent: tuple[str, ...] = ()
     """Names that are in no checkpoint of this dialect."""
     rename: Callable[[State], State] = _unchanged
-    """Maps the names to those of the architecture's own module."""
+    """Maps the names to those of the architecture's own module. Raises what reading hyper-parameters does."""
     fits: Callable[[State], bool] = lambda _: True
     """Whether the shapes are this dialect's too, for names that several networks use; asked where all ``keys`` are."""
 
@@ -85,13 +85,19 @@ class Architecture:
 def count(state: State, pattern: str) -> int:
     """Number of blocks by the largest index with which ``pattern`` begins a key; indices begin at 0 or 1.
 
-    A gap counts: strict loading then names the parameter that is missing.
+    A gap counts: strict loading then names the parameter that is missing. Raises :class:`CheckpointError` for an index
+    beyond the number of parameters.
 
     >>> count({"body.0.weight": ..., "body.1.weight": ...}, "body.{}.")
     2
     """
-    index_of = re.compile(re.escape(pattern).replace(r"\{\}", r"(\d+)"))
+    index_of = re.compile(re.escape(pattern).replace(r"\{\}", r"(\d{1,9})"))
     indices = [int(match[1]) for key in state if (match := index_of.match(key))]
+    if max(indices, default=0) > len(state):
+        raise CheckpointError(
+            f"the checkpoint names {pattern.replace('{}', str(max(indices)))} among {len(state)} parameters; "
+            "it is incomplete or damaged"
+        )
     return max(indices, default=-1) + (1 if 0 in indices or not indices else 0)
 
 
@@ -105,8 +111,12 @@ def image_channels(channels: int) -> int:
     return channels
 
 
-def rename_keys(state: State, *rules: tuple[str, str]) -> State:
-    """Rewrite every key by the first rule (regular expression, replacement) that matches it.
+Rule = tuple[str, str | Callable[[re.Match[str]], str]]
+"""A regular expression and its replacement, as :func:`re.sub` takes them."""
+
+
+def rename_keys(state: State, *rules: Rule) -> State:
+    """Rewrite every key by the first rule that matches it.
 
     >>> rename_keys({"trunk.0.weight": ...}, (r"^trunk\\.(\\d)", r"body.\\1"))
     {'body.0.weight': Ellipsis}
@@ -114,7 +124,7 @@ def rename_keys(state: State, *rules: tuple[str, str]) -> State:
     return {_renamed(key, rules): value for key, value in state.items()}
 
 
-def _renamed(key: str, rules: tuple[tuple[str, str], ...]) -> str:
+def _renamed(key: str, rules: tuple[Rule, ...]) -> str:
     for pattern, replacement in rules:
         renamed, matches = re.subn(pattern, replacement, key)
         if matches:

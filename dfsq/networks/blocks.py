@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dfsq.errors import CheckpointError
 from dfsq.networks.architecture import State
 
 DISTILLATION_SLOPE = 0.05
@@ -30,11 +31,16 @@ def mean_shift_range(state: State, name: str) -> float | None:
 
     None where it subtracts nothing or is not there.
     """
-    if f"{name}.bias" not in state:
+    weight, bias = state.get(f"{name}.weight"), state.get(f"{name}.bias")
+    if (
+        weight is None
+        or bias is None
+        or weight.shape not in ((3, 3, 1, 1), (1, 1, 1, 1))
+        or len(weight) != bias.numel()
+    ):
         return None
-    # Its weight divides by a standard deviation, 1 in most checkpoints.
-    deviation = state[f"{name}.weight"].flatten(1).diagonal()
-    mean = float((state[f"{name}.bias"] / deviation).abs().max())
+    # The weight divides by a standard deviation, 1 in most checkpoints.
+    mean = float((bias / weight.flatten(1).diagonal()).abs().max())
     if mean == 0:
         return None
     return 1.0 if mean <= 1 else 255.0
@@ -75,13 +81,19 @@ def numbered_convs(state: State) -> list[Tensor]:
 
 
 def fold_normalization(state: State, conv: str, norm: str) -> State:
-    """``state`` without the batch normalization ``norm``, which the convolution ``conv`` before it does as well."""
-    folded = {key: value for key, value in state.items() if not key.startswith(f"{norm}.")}
-    weight, bias = state[f"{conv}.weight"], state.get(f"{conv}.bias", 0.0)
-    gain = state[f"{norm}.weight"] / torch.sqrt(state[f"{norm}.running_var"] + nn.BatchNorm2d(1).eps)
-    folded[f"{conv}.weight"] = weight * gain.view(-1, 1, 1, 1)
-    folded[f"{conv}.bias"] = (bias - state[f"{norm}.running_mean"]) * gain + state[f"{norm}.bias"]
-    return folded
+    """Weight and bias of the convolution ``conv`` that also does what the batch normalization ``norm`` after it does.
+
+    Raises :class:`CheckpointError` where their shapes do not fit together.
+    """
+    gain, shift, mean, variance = (
+        state[f"{norm}.{name}"] for name in ("weight", "bias", "running_mean", "running_var")
+    )
+    weight = state[f"{conv}.weight"]
+    bias = state.get(f"{conv}.bias", torch.zeros_like(mean))
+    if weight.dim() != 4 or any(each.shape != weight.shape[:1] for each in (bias, gain, shift, mean, variance)):
+        raise CheckpointError(f"the shapes of {norm} do not fit those of {conv}; the checkpoint is damaged")
+    gain = gain / torch.sqrt(variance + nn.BatchNorm2d(1).eps)
+    return {f"{conv}.weight": weight * gain.view(-1, 1, 1, 1), f"{conv}.bias": (bias - mean) * gain + shift}
 
 
 def pad_to_multiple(x: Tensor, multiple: int, minimum: int = 0) -> Tensor:

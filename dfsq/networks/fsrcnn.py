@@ -44,26 +44,26 @@ class FSRCNN(nn.Module):
 
 
 def _hyperparameters(state: State, scale: int | None) -> Hyperparameters:
-    features, channels = state["first_part.0.weight"].shape[:2]
+    first = state["first_part.0.weight"].shape
     return {
         "scale": scale or SCALES[0],
-        "features": features,
+        "features": first[0],
         "shrunken": state["mid_part.0.weight"].shape[0],
         # What remains without shrinking and expanding; every convolution is followed by its activation.
         "mappings": count(state, "mid_part.{}.") // 2 - 2,
-        "channels": image_channels(channels),
+        "channels": image_channels(first[1]),
     }
 
 
 def _from_stages(state: State) -> State:
     """The same layers in a sequence for every stage of the paper."""
-    expand = count(state, "map.{}.") + 2
+    mapped = count(state, "map.{}.")
     return rename_keys(
         state,
         (r"^feature_extraction\.", "first_part."),
         (r"^shrink\.", "mid_part."),
-        *((rf"^map\.{index}\.", f"mid_part.{index + 2}.") for index in range(expand - 2)),
-        *((rf"^expand\.{index}\.", f"mid_part.{index + expand}.") for index in range(2)),
+        (r"^map\.(\d{1,9})\.", lambda match: f"mid_part.{2 + int(match[1])}."),
+        (r"^expand\.(\d{1,9})\.", lambda match: f"mid_part.{2 + mapped + int(match[1])}."),
         (r"^deconv\.", "last_part."),
     )
 

@@ -80,12 +80,11 @@ def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
 
 def _from_kair(state: State) -> State:
     """KAIR numbers everything from 0, in one sequence: first convolution, trunk with its last one, upsampler."""
-    blocks = count(state, "model.1.sub.{}.conv1.")
     return rename_keys(
         state,
-        *((rf"^model\.1\.sub\.{index}\.conv(\d)\.(0\.)?(?=[wb])", rf"IMDB{index + 1}.c\1.") for index in range(blocks)),
-        *((rf"^model\.1\.sub\.{index}\.conv1x1\.", f"IMDB{index + 1}.c5.") for index in range(blocks)),
-        (rf"^model\.1\.sub\.{blocks}\.", "LR_conv."),
+        (r"^model\.1\.sub\.(\d{1,9})\.conv(\d)\.(0\.)?", lambda match: f"IMDB{int(match[1]) + 1}.c{match[2]}."),
+        (r"^model\.1\.sub\.(\d{1,9})\.conv1x1\.", lambda match: f"IMDB{int(match[1]) + 1}.c5."),
+        (r"^model\.1\.sub\.\d+\.", "LR_conv."),
         (r"^model\.0\.", "fea_conv."),
         (r"^model\.2\.", "upsampler.0."),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from math import isqrt
 from typing import Any
@@ -115,8 +116,8 @@ def _from_sequential(state: State) -> State:
     """
     state = _without_normalization(state)
     blocks = count(state, "model.1.sub.{}.RDB")
-    numbers = sorted({int(key.split(".")[1]) for key in state})
-    *upsamplings, before_last, last = numbers[2:]
+    numbers = sorted({int(match[1]) for key in state if (match := re.match(r"model\.(\d{1,9})\.", key))})
+    upsamplings, before_last, last = numbers[2:-2], numbers[-2], numbers[-1]
     return rename_keys(
         state,
         (r"^model\.1\.sub\.(\d+)\.RDB(\d)\.(conv\d)\.0\.", r"body.\1.rdb\2.\3."),
@@ -130,10 +131,14 @@ def _from_sequential(state: State) -> State:
 
 def _without_normalization(state: State) -> State:
     """Fold every batch normalization into the convolution that it follows."""
-    for norm in [key.removesuffix(".running_mean") for key in state if key.endswith(".running_mean")]:
-        sequence, index = norm.rsplit(".", 1)
-        state = fold_normalization(state, f"{sequence}.{int(index) - 1}", norm)
-    return state
+    folded = dict(state)
+    for match in (re.fullmatch(r"(.*)\.(\d{1,9})\.running_mean", key) for key in state):
+        if match:
+            norm, before = f"{match[1]}.{match[2]}", f"{match[1]}.{int(match[2]) - 1}"
+            folded.update(fold_normalization(state, before, norm))
+            for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+                folded.pop(f"{norm}.{name}", None)
+    return folded
 
 
 def _from_trunk(state: State) -> State:

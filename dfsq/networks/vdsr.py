@@ -53,13 +53,13 @@ class VDSR(nn.Module):
 
 
 def _hyperparameters(state: State, scale: int | None) -> Hyperparameters:
-    features, channels = state["input.weight"].shape[:2]
+    first = state["input.weight"].shape
     return {
         "scale": scale or SCALES[0],
         "layers": count(state, "residual_layer.{}."),
-        "features": features,
+        "features": first[0],
         "bias": "input.bias" in state,
-        "channels": image_channels(channels),
+        "channels": image_channels(first[1]),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from dfsq.errors import CheckpointError
 from dfsq.evaluation.bicubic import upscale
-from dfsq.networks import build, from_state
+from dfsq.networks import architectures, build, from_state
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -167,7 +168,7 @@ class NormalizedDenseBlock(nn.Module):
 
 
 def normalized_esrgan() -> tuple[nn.Module, Forward]:
-    blocks = [module(**{f"RDB{number}": NormalizedDenseBlock() for number in (1, 2, 3)}) for _ in range(2)]
+    blocks = [module(**{f"RDB{number}": NormalizedDenseBlock() for number in (1, 2, 3)})]
     trunk = nn.Sequential(*blocks, *normalized(8, 8))
     up = nn.Upsample(scale_factor=3)
     outer = [up, conv(8, 8), nn.LeakyReLU(0.2), conv(8, 8), nn.LeakyReLU(0.2), conv(8, 3)]
@@ -180,7 +181,7 @@ def normalized_esrgan() -> tuple[nn.Module, Forward]:
             for number in (1, 2, 3):
                 inner = block.get_submodule(f"RDB{number}")(inner)
             maps = maps + 0.2 * inner
-        return nn.Sequential(*outer)(shallow + trunk[3](trunk[2](maps)))
+        return nn.Sequential(*outer)(shallow + trunk[2](trunk[1](maps)))
 
     return module(model=net), forward
 
@@ -229,3 +230,28 @@ def test_colour_edsr_without_its_mean_shifts_is_not_guessed_at() -> None:
     state["tail.1.bias"] = state["tail.1.bias"].expand(3)
     with pytest.raises(CheckpointError, match="unknown architecture"):
         from_state(state)
+
+
+def read(state: dict[str, Tensor]) -> None:
+    """Ask every architecture what it reads in ``state``."""
+    for architecture in architectures().values():
+        if (dialect := architecture.dialect(state)) is not None:
+            renamed = dialect.rename(state)
+            for ask in (architecture.hidden, architecture.heads, architecture.stated_range):
+                ask(renamed)
+            numbers = architecture.hyperparameters(renamed, None).values()
+            assert all(number <= 256 for number in numbers if isinstance(number, int))
+
+
+@pytest.mark.parametrize("spelling", PUBLISHED)
+def test_damage_is_told_by_errors_that_the_recogniser_expects(spelling: str) -> None:
+    state = PUBLISHED[spelling][1]()[0].state_dict()
+    for key in list(state)[::2]:
+        without = {**state, "model": torch.ones(1), "model.x": torch.ones(1), "a.b.running_mean": torch.ones(1)}
+        value = without.pop(key)
+        changes = [without]
+        changes += [{**without, key: shape} for shape in (torch.tensor(1.0), torch.zeros(0), torch.zeros(0, 0, 0, 0))]
+        changes += [{**state, key.replace("0.", f"{number}."): value} for number in ("400000", "9" * 5000)]
+        for changed in changes:
+            with suppress(LookupError, ArithmeticError, CheckpointError):
+                read(changed)
