@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dfsq.evaluation.bicubic import enlarge
+from dfsq.images.colour import grey_to_y, rgb_to_ycbcr, y_to_grey, ycbcr_to_rgb
+
 
 @dataclass(frozen=True)
 class NetworkInfo:
@@ -50,11 +53,11 @@ class Quantization:
 
 
 class SRModel(nn.Module):
-    """A super-resolution network behind one interface, whatever its own input range is.
+    """A super-resolution network behind one interface, whatever its own input range and channels are.
 
     ``forward`` takes RGB images ``(N, 3, H, W)``, float32 in 0–1, and returns ``(N, 3, scale·H, scale·W)`` in the same
-    range, not clamped. ``net`` is the network itself with the checkpoint's parameter names; quantized layers live
-    inside it.
+    range, not clamped. A luminance network enlarges their Y (BT.601, studio range); Cb and Cr are enlarged bicubically.
+    ``net`` is the network itself with the checkpoint's parameter names; quantized layers live inside it.
     """
 
     def __init__(
@@ -81,6 +84,23 @@ class SRModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Upscale ``images`` ``(N, 3, H, W)`` in 0–1 to ``(N, 3, scale·H, scale·W)``, not clamped."""
+        if self.info.channels == 3:
+            return self._run(images)
+        ycbcr = rgb_to_ycbcr(images)
+        luma, chroma = self._run(ycbcr[:, :1]), enlarge(ycbcr[:, 1:], self.scale)
+        return ycbcr_to_rgb(torch.cat((luma, chroma), dim=1))
+
+    def upscale_grey(self, images: Tensor) -> Tensor:
+        """Upscale ``images`` ``(N, 1, H, W)`` in 0–1 to ``(N, 1, scale·H, scale·W)``, not clamped.
+
+        The mean of what an RGB network makes of three equal channels; a luminance network takes grey as Y.
+        """
+        if self.info.channels == 3:
+            result: Tensor = self(images.expand(-1, 3, -1, -1))
+            return result.mean(1, keepdim=True)
+        return y_to_grey(self._run(grey_to_y(images)))
+
+    def _run(self, images: Tensor) -> Tensor:
         images = images.contiguous(memory_format=torch.channels_last)
         result: Tensor = self.net(images * self.info.rgb_range) / self.info.rgb_range
         return result

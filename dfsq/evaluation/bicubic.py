@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any, TypeVar, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 Image = TypeVar("Image", NDArray[np.uint8], NDArray[np.float64])
 
@@ -23,6 +25,22 @@ def downscale(image: Image, scale: int) -> Image:
 def upscale(image: Image, scale: int) -> Image:
     """Enlarge an image ``(H, W, C)`` to ``(H · scale, W · scale, C)``: the baseline of every benchmark."""
     return cast(Image, _resize(image, image.shape[0] * scale, image.shape[1] * scale))
+
+
+def enlarge(maps: Tensor, scale: int) -> Tensor:
+    """:func:`upscale` of tensors ``(N, C, H, W)``, never rounded: ``(N, C, H · scale, W · scale)``."""
+    for axis in (2, 3):
+        weights, indices = _contributions(maps.shape[axis], maps.shape[axis] * scale)
+        taps = [
+            maps.index_select(axis, torch.tensor(indices[:, tap], device=maps.device))
+            * torch.tensor(weights[:, tap], dtype=maps.dtype, device=maps.device).view(-1, *[1] * (3 - axis))
+            for tap in range(weights.shape[1])
+            if weights[:, tap].any()
+        ]
+        maps = taps[0]
+        for each in taps[1:]:
+            maps = maps + each
+    return maps
 
 
 def _resize(image: Any, height: int, width: int) -> Any:

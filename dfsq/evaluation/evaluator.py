@@ -16,7 +16,7 @@ from dfsq.evaluation.benchmarks import Benchmark, Image, Pair, available, find
 from dfsq.evaluation.bicubic import downscale, upscale
 from dfsq.evaluation.metrics import psnr, rgb_to_y, score, ssim
 from dfsq.evaluation.results import ImageResult, Scores, SetResult
-from dfsq.evaluation.upscaling import upscale_image
+from dfsq.evaluation.upscaling import upscale_to_score
 from dfsq.model import SRModel
 from dfsq.networks.own import check_wrapped
 
@@ -44,10 +44,10 @@ def evaluate(
     ``data`` is the folder that holds the sets named ``sets`` (all that are there when empty), or the sets themselves.
 
     Protocol: the output is clamped and rounded to uint8, ``scale`` pixels are cropped from every border, PSNR and SSIM
-    are taken on the luma of BT.601 and on RGB. Raises :class:`UsageError` for a set at another scale than the model's
-    and for a network that :func:`dfsq.wrap` has to wrap first,
-    :class:`ImageError` for images that cannot be used, and :class:`~dfsq.errors.DfsqError` where the model's output is
-    not finite.
+    are taken on the luma of BT.601 and on RGB. Of a luminance network the output is luma already, clamped and rounded
+    as it is. Raises :class:`UsageError` for a set at another scale than the model's and for a network that
+    :func:`dfsq.wrap` has to wrap first, :class:`ImageError` for images that cannot be used, and
+    :class:`~dfsq.errors.DfsqError` where the model's output is not finite.
     """
     check_wrapped(model, "evaluate")
     if isinstance(data, str | Path):
@@ -94,9 +94,9 @@ def _evaluate_set(model: SRModel, benchmark: Benchmark, on_image: Callable[[Upsc
 
     def upscaled(pair: Pair) -> Upscaled:
         lr, hr = pair.read(model.scale)
-        result = upscale_image(model, lr)
+        result, luma = upscale_to_score(model, lr)
         try:
-            scores = score(result, hr, model.scale)
+            scores = score(result, hr, model.scale, luma)
         except ImageError as error:
             raise ImageError(f"{pair.name}: {error}") from None
         return Upscaled(benchmark.name, pair.name, lr, hr, result, scores)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from dfsq.errors import ImageError
 from dfsq.evaluation.results import Scores
+from dfsq.images.colour import LUMA
 
 Image = NDArray[np.uint8]
 PEAK = 255.0
@@ -19,10 +20,11 @@ _WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
 
 
-def score(result: Image, truth: Image, border: int) -> Scores:
+def score(result: Image, truth: Image, border: int, luma: Tensor | None = None) -> Scores:
     """Compare two uint8 RGB images ``(H, W, 3)`` without the outer ``border`` pixels.
 
-    Raises :class:`ImageError` where the shapes differ or the cropped image is smaller than SSIM's 11×11 window.
+    ``luma`` ``(1, H, W)`` in 0–255 replaces that of ``result`` where the network made it itself. Raises
+    :class:`ImageError` where the shapes differ or the cropped image is smaller than SSIM's 11×11 window.
     """
     if result.shape != truth.shape:
         raise ImageError(f"images of {result.shape} and {truth.shape} cannot be compared")
@@ -31,14 +33,17 @@ def score(result: Image, truth: Image, border: int) -> Scores:
             f"{truth.shape[1]}×{truth.shape[0]} without a border of {border} is smaller than 11×11; use larger images"
         )
     pair = torch.stack([torch.tensor(np.ascontiguousarray(image)) for image in (result, truth)])
-    rgb = pair.permute(0, 3, 1, 2).double()[:, :, border : -border or None, border : -border or None]
-    luma = rgb_to_y(rgb)
-    return Scores(psnr(luma[0], luma[1]), ssim(luma[0], luma[1]), psnr(rgb[0], rgb[1]), ssim(rgb[0], rgb[1]))
+    inner = (..., slice(border, -border or None), slice(border, -border or None))
+    rgb = pair.permute(0, 3, 1, 2).double()[inner]
+    own, true = rgb_to_y(rgb)
+    if luma is not None:
+        own = luma[inner]
+    return Scores(psnr(own, true), ssim(own, true), psnr(*rgb), ssim(*rgb))
 
 
 def rgb_to_y(rgb: Tensor) -> Tensor:
     """Luma of ITU-R BT.601 in studio range, not rounded: ``(…, 3, H, W)`` in 0–255 to ``(…, 1, H, W)`` in 16–235."""
-    weights = torch.tensor([65.481, 128.553, 24.966], dtype=rgb.dtype, device=rgb.device) / PEAK
+    weights = torch.tensor(LUMA, dtype=rgb.dtype, device=rgb.device) / PEAK
     return 16 + (rgb * weights.view(3, 1, 1)).sum(-3, keepdim=True)
 
 

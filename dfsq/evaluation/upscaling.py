@@ -15,11 +15,12 @@ from dfsq.errors import DfsqError
 from dfsq.evaluation import bicubic
 from dfsq.evaluation.scratch import Scratch
 from dfsq.evaluation.tiling import run_in_strips
+from dfsq.images.colour import rgb_to_ycbcr
 from dfsq.images.picture import Pixels
 from dfsq.model import SRModel
 
 _BAND = 256
-"""Rows of the input that are converted together."""
+"""Rows that are converted together."""
 _HALO = 3
 """Rows beside a row on which its bicubic enlargement depends."""
 
@@ -39,50 +40,73 @@ def upscale_image(
 ) -> Pixels:
     """Upscale ``(h, w, C)`` to ``(scale·h, scale·w, C)`` of the same dtype, uint8 or uint16.
 
-    C is 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGB and alpha). Grey passes through the network as three equal
-    channels, of whose results the mean is taken; alpha is enlarged bicubically. ``tiles``, for a model on the CPU,
-    changes what is in memory, not the result; ``on_work`` is called with the :func:`work
-    <dfsq.evaluation.memory.work>` of its operations. Raises :class:`DfsqError` where the model's output is not finite,
-    or memory or disk are too small.
+    C is 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGB and alpha). Grey is upscaled by :meth:`SRModel.upscale_grey
+    <dfsq.model.SRModel.upscale_grey>`, alpha bicubically. ``tiles``, for a model on the CPU, changes what is in memory,
+    not the result; ``on_work`` is called with the :func:`work <dfsq.evaluation.memory.work>` of its operations. Raises
+    :class:`DfsqError` where the model's output is not finite, or memory or disk are too small.
     """
     channels = pixels.shape[2]
     colour, alpha = (pixels[:, :, :-1], pixels[:, :, -1:]) if channels % 2 == 0 else (pixels, None)
-    result = np.empty((pixels.shape[0] * model.scale, pixels.shape[1] * model.scale, channels), pixels.dtype)
-    _upscale_colour(model, colour, result[:, :, : colour.shape[2]], tiles, on_work)
+    result = _empty(model, pixels)
+    with ExitStack() as stack:
+        if tiles is None:
+            maps = _whole(model, colour)
+        else:
+            scratch = stack.enter_context(Scratch(tiles.scratch))
+            network = model.upscale_grey if colour.shape[2] == 1 else model
+            maps = run_in_strips(network, _values(model, colour), tiles.rows, scratch, on_work)
+        _to_pixels(maps, result[:, :, : colour.shape[2]])
     if alpha is not None:
         _upscale_alpha(alpha, result[:, :, -1:], model.scale)
     return result
 
 
-def _upscale_colour(
-    model: SRModel, colour: Pixels, result: Pixels, tiles: Tiles | None, on_work: Callable[[int], None]
-) -> None:
-    height, width, channels = colour.shape
-    highest = np.iinfo(colour.dtype).max
+def upscale_to_score(model: SRModel, pixels: Pixels) -> tuple[Pixels, Tensor | None]:
+    """Upscale uint8 RGB ``(h, w, 3)`` to ``(scale·h, scale·w, 3)``, and return what a luminance network is scored on.
+
+    That is its own output in 0–255, clamped and rounded, float64 ``(1, scale·h, scale·w)``: on its way to RGB it would
+    meet the limits of three colours. None for an RGB network. Raises what :func:`upscale_image` does.
+    """
+    maps = _whole(model, pixels)
+    result = _empty(model, pixels)
+    _to_pixels(maps, result)
+    if model.info.channels == 3:
+        return result, None
+    luma = rgb_to_ycbcr(maps)[0, :1].double().cpu()
+    return result, (luma * 255).clamp(0, 255).round()
+
+
+def _empty(model: SRModel, pixels: Pixels) -> Pixels:
+    height, width, channels = pixels.shape
+    return np.empty((height * model.scale, width * model.scale, channels), pixels.dtype)
+
+
+def _values(model: SRModel, colour: Pixels) -> Tensor:
+    """Pixels ``(h, w, C)`` as ``(1, C, h, w)`` in 0–1 where the model is."""
     device = next(model.parameters()).device
-    x = torch.from_numpy(colour.astype(np.float32)).to(device).permute(2, 0, 1)[None] / highest
-    x = x.expand(1, 3, height, width)
-    with ExitStack() as stack:
-        if tiles is None:
-            stack.enter_context(torch.inference_mode())
-            try:
-                maps = model(x)[0]
-            except torch.cuda.OutOfMemoryError as error:
-                raise DfsqError(f"{width}×{height} pixels are too many for {device}; use --device cpu") from error
-        else:
-            scratch = stack.enter_context(Scratch(tiles.scratch))
-            maps = run_in_strips(model, x, tiles.rows, scratch, on_work)[0]
-        band = _BAND * model.scale
-        for start in range(0, result.shape[0], band):
-            result[start : start + band] = _to_pixels(maps[:, start : start + band], channels, highest).numpy()
+    return torch.from_numpy(colour.astype(np.float32)).to(device).permute(2, 0, 1)[None] / np.iinfo(colour.dtype).max
 
 
-def _to_pixels(maps: Tensor, channels: int, highest: int) -> Tensor:
-    """Values 0–1 ``(3, h, w)`` as integers 0–``highest`` ``(h, w, channels)``."""
-    if not bool(torch.isfinite(maps).all()):
-        raise DfsqError("the model's output is not finite; its weights or quantization parameters are damaged")
-    maps = maps.mean(0, keepdim=True) if channels == 1 else maps
-    return (maps * highest).clamp(0, highest).round().permute(1, 2, 0).to(torch.int32).cpu()
+@torch.inference_mode()
+def _whole(model: SRModel, colour: Pixels) -> Tensor:
+    network = model.upscale_grey if colour.shape[2] == 1 else model
+    x = _values(model, colour)
+    try:
+        return network(x)
+    except torch.cuda.OutOfMemoryError as error:
+        size = f"{x.shape[3]}×{x.shape[2]}"
+        raise DfsqError(f"{size} pixels are too many for {x.device}; use --device cpu") from error
+
+
+def _to_pixels(maps: Tensor, result: Pixels) -> None:
+    """Write values 0–1 ``(1, C, h, w)`` into integers ``(h, w, C)``, band by band: their conversion takes memory."""
+    highest = np.iinfo(result.dtype).max
+    for start in range(0, result.shape[0], _BAND):
+        band = maps[0, :, start : start + _BAND]
+        if not bool(torch.isfinite(band).all()):
+            raise DfsqError("the model's output is not finite; its weights or quantization parameters are damaged")
+        rounded = (band * highest).clamp(0, highest).round().permute(1, 2, 0)
+        result[start : start + _BAND] = rounded.to(torch.int32).cpu().numpy()
 
 
 def _upscale_alpha(alpha: Pixels, result: Pixels, scale: int) -> None:

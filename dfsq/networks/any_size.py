@@ -66,7 +66,6 @@ def accept_any_size(net: nn.Module, scale: int, multiple: int, minimum: int = 0,
         setattr(net, f"dfsq_{name}", value)
 
 
-@torch.no_grad()
 def probe(net: nn.Module) -> Sizes:
     """What ``net`` maps to what, found by running it on small images of noise.
 
@@ -78,7 +77,7 @@ def probe(net: nn.Module) -> Sizes:
             sides = [-(-side // multiple) * multiple for side in _PROBE]
             for square in (False, True):
                 height, width = [max(sides)] * 2 if square else sides
-                result = _result(net, channels, height, width)
+                result = attempt(net, noise(net, channels, height, width))
                 if isinstance(result, Tensor):
                     if scale := _scale(result, channels, height, width):
                         minimum = _minimum(net, Sizes(channels, scale, multiple))
@@ -88,42 +87,41 @@ def probe(net: nn.Module) -> Sizes:
     raise ValueError(reason)
 
 
-@torch.no_grad()
-def check_repeatable(net: nn.Module, channels: int) -> None:
-    """Raise ValueError where ``net`` does not map the same image to the same image twice."""
-    first, second = (_result(net, channels, 64, 64) for _ in range(2))
-    if isinstance(first, str) or isinstance(second, str):
-        raise ValueError(first if isinstance(first, str) else second)
-    if not torch.allclose(first, second, rtol=1e-4, atol=1e-5, equal_nan=True):
-        raise ValueError("it maps the same image to another one each time: dropout or noise that evaluation leaves on")
-
-
 def _minimum(net: nn.Module, sizes: Sizes) -> int:
     """The shortest side that ``net`` takes of those tried: 1, 2, 4 … times the multiple."""
     side = sizes.multiple
     while side < _LEAST:
         with suppress(TypeError, ValueError):
-            result = _result(net, sizes.channels, side, side)
+            result = attempt(net, noise(net, sizes.channels, side, side))
             if isinstance(result, Tensor) and _scale(result, sizes.channels, side, side) == sizes.scale:
                 break
         side *= 2
     return side
 
 
-def _result(net: nn.Module, channels: int, height: int, width: int) -> Tensor | str:
-    """What ``net`` makes of noise, or why it makes nothing."""
-    device = next(net.parameters()).device
-    image = torch.rand(1, channels, height, width, generator=torch.Generator().manual_seed(0)).to(device)
+def noise(net: nn.Module, channels: int, height: int, width: int, batch: int = 1) -> Tensor:
+    """Images that ``net`` can be tried on, the same every time."""
+    image = torch.rand(batch, channels, height, width, generator=torch.Generator().manual_seed(0))
+    return image.to(next(net.parameters()).device)
+
+
+@torch.no_grad()
+def attempt(net: nn.Module, images: Tensor) -> Tensor | str:
+    """What ``net`` makes of ``images``, or why it makes nothing.
+
+    Raises ValueError for what is no picture, and TypeError for a network that takes other arguments.
+    """
+    shape = images.shape
     try:
-        result: Any = net(image)
+        result: Any = net(images)
     except (MemoryError, TypeError):  # too few arguments are too few at every size
         raise
     except Exception as error:  # whatever foreign code raises on an image that it cannot process
         return str(error).strip().partition("\n")[0] or type(error).__name__
     if not isinstance(result, Tensor):
         raise ValueError(f"it returns a {type(result).__name__}, not one tensor")
-    if result.dim() != 4 or result.shape[1] != channels or 2 * result.shape[-1] < width:
-        raise ValueError(_mapping(image.shape, result))
+    if result.dim() != 4 or result.shape[1] != shape[1] or 2 * result.shape[-1] < shape[-1]:
+        raise ValueError(_mapping(shape, result))
     return result
 
 

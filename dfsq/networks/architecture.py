@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from dfsq.errors import CheckpointError
+
 State = dict[str, Tensor]
 """Parameter names and tensors, containers and wrapper prefixes already removed."""
 Hyperparameters = Mapping[str, Any]
@@ -28,11 +30,14 @@ class Dialect:
     absent: tuple[str, ...] = ()
     """Names that are in no checkpoint of this dialect."""
     rename: Callable[[State], State] = _unchanged
-    """Maps the names to those of the architecture's own module."""
+    """Maps the names to those of the architecture's own module. Raises what reading hyper-parameters does."""
+    fits: Callable[[State], bool] = lambda _: True
+    """Whether the shapes are this dialect's too, for names that several networks use; asked where all ``keys`` are."""
 
     def matches(self, state: State) -> bool:
         """Whether ``state`` is written in this dialect."""
-        return all(key in state for key in self.keys) and not any(key in state for key in self.absent)
+        named = all(key in state for key in self.keys) and not any(key in state for key in self.absent)
+        return named and self.fits(state)
 
     def similarity(self, state: State) -> float:
         """Share of ``keys`` that ``state`` has, in 0–1."""
@@ -82,18 +87,38 @@ class Architecture:
 def count(state: State, pattern: str) -> int:
     """Number of blocks by the largest index with which ``pattern`` begins a key; indices begin at 0 or 1.
 
-    A gap counts: strict loading then names the parameter that is missing.
+    A gap counts: strict loading then names the parameter that is missing. Raises :class:`CheckpointError` for an index
+    beyond the number of parameters.
 
     >>> count({"body.0.weight": ..., "body.1.weight": ...}, "body.{}.")
     2
     """
-    index_of = re.compile(re.escape(pattern).replace(r"\{\}", r"(\d+)"))
+    index_of = re.compile(re.escape(pattern).replace(r"\{\}", r"(\d{1,9})"))
     indices = [int(match[1]) for key in state if (match := index_of.match(key))]
+    if max(indices, default=0) > len(state):
+        raise CheckpointError(
+            f"the checkpoint names {pattern.replace('{}', str(max(indices)))} among {len(state)} parameters; "
+            "it is incomplete or damaged"
+        )
     return max(indices, default=-1) + (1 if 0 in indices or not indices else 0)
 
 
-def rename_keys(state: State, *rules: tuple[str, str]) -> State:
-    """Rewrite every key by the first rule (regular expression, replacement) that matches it.
+def image_channels(channels: int) -> int:
+    """Return ``channels``, those of the image that a network takes, where they are 3 (RGB) or 1 (luminance).
+
+    Raises :class:`CheckpointError` for any other number.
+    """
+    if channels not in (1, 3):
+        raise CheckpointError(f"the network takes {channels} channels; only 3 (RGB) and 1 (luminance) are supported")
+    return channels
+
+
+Rule = tuple[str, str | Callable[[re.Match[str]], str]]
+"""A regular expression and its replacement, as :func:`re.sub` takes them."""
+
+
+def rename_keys(state: State, *rules: Rule) -> State:
+    """Rewrite every key by the first rule that matches it.
 
     >>> rename_keys({"trunk.0.weight": ...}, (r"^trunk\\.(\\d)", r"body.\\1"))
     {'body.0.weight': Ellipsis}
@@ -101,7 +126,7 @@ def rename_keys(state: State, *rules: tuple[str, str]) -> State:
     return {_renamed(key, rules): value for key, value in state.items()}
 
 
-def _renamed(key: str, rules: tuple[tuple[str, str], ...]) -> str:
+def _renamed(key: str, rules: tuple[Rule, ...]) -> str:
     for pattern, replacement in rules:
         renamed, matches = re.subn(pattern, replacement, key)
         if matches:

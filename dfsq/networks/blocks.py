@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dfsq.errors import CheckpointError
 from dfsq.networks.architecture import State
 
 DISTILLATION_SLOPE = 0.05
@@ -20,9 +21,29 @@ def conv(inputs: int, outputs: int, kernel: int = 3, **options: int | bool) -> n
     return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, **options)  # type: ignore[arg-type]
 
 
-def mean_shift() -> nn.Conv2d:
+def mean_shift(channels: int) -> nn.Conv2d:
     """A 1×1 convolution that adds a constant to each colour; its values come from the checkpoint."""
-    return nn.Conv2d(3, 3, 1)
+    return nn.Conv2d(channels, channels, 1)
+
+
+def mean_shift_range(state: State, name: str) -> float | None:
+    """Range, 1 or 255, of the images from which the mean shift ``name`` subtracts their mean colour.
+
+    None where it subtracts nothing or is not there.
+    """
+    weight, bias = state.get(f"{name}.weight"), state.get(f"{name}.bias")
+    if (
+        weight is None
+        or bias is None
+        or weight.shape not in ((3, 3, 1, 1), (1, 1, 1, 1))
+        or len(weight) != bias.numel()
+    ):
+        return None
+    # The weight divides by a standard deviation, 1 in most checkpoints.
+    mean = float((bias / weight.flatten(1).diagonal()).abs().max())
+    if mean == 0:
+        return None
+    return 1.0 if mean <= 1 else 255.0
 
 
 def upsampling_steps(scale: int) -> list[int]:
@@ -49,6 +70,30 @@ def pixel_shuffle_scale(state: State, pattern: str, features: int, step: int = 2
         scale *= isqrt(state[key].shape[0] // features)
         index += step
     return scale
+
+
+def numbered_convs(state: State) -> list[Tensor]:
+    """Weights of the convolutions ``conv1``, ``conv2`` … as far as they go."""
+    weights: list[Tensor] = []
+    while (weight := state.get(f"conv{len(weights) + 1}.weight")) is not None and weight.dim() == 4:
+        weights.append(weight)
+    return weights
+
+
+def fold_normalization(state: State, conv: str, norm: str) -> State:
+    """Weight and bias of the convolution ``conv`` that also does what the batch normalization ``norm`` after it does.
+
+    Raises :class:`CheckpointError` where their shapes do not fit together.
+    """
+    gain, shift, mean, variance = (
+        state[f"{norm}.{name}"] for name in ("weight", "bias", "running_mean", "running_var")
+    )
+    weight = state[f"{conv}.weight"]
+    bias = state.get(f"{conv}.bias", torch.zeros_like(mean))
+    if weight.dim() != 4 or any(each.shape != weight.shape[:1] for each in (bias, gain, shift, mean, variance)):
+        raise CheckpointError(f"the shapes of {norm} do not fit those of {conv}; the checkpoint is damaged")
+    gain = gain / torch.sqrt(variance + nn.BatchNorm2d(1).eps)
+    return {f"{conv}.weight": weight * gain.view(-1, 1, 1, 1), f"{conv}.bias": (bias - mean) * gain + shift}
 
 
 def pad_to_multiple(x: Tensor, multiple: int, minimum: int = 0) -> Tensor:
@@ -108,26 +153,30 @@ class SpatialAttention(nn.Module):
 class DistillationNetwork(nn.Module):
     """The frame that IMDN and RFDN share: the outputs of all blocks are fused, added to the first maps and shuffled.
 
-    Blocks are registered as ``PREFIX1``, ``PREFIX2`` and so on.
+    Blocks are registered as ``PREFIX1``, ``PREFIX2`` and so on. Without ``fused`` only the last block's output counts.
     """
 
-    def __init__(self, scale: int, features: int, prefix: str, blocks: Sequence[nn.Module]) -> None:
+    def __init__(
+        self, scale: int, features: int, prefix: str, blocks: Sequence[nn.Module], channels: int, fused: bool = True
+    ) -> None:
         super().__init__()
-        self.fea_conv = conv(3, features)
+        self.fea_conv = conv(channels, features)
         for number, block in enumerate(blocks, start=1):
             self.add_module(f"{prefix}{number}", block)
         self.blocks = tuple(f"{prefix}{number}" for number in range(1, len(blocks) + 1))
-        self.c = nn.Sequential(conv(len(blocks) * features, features, 1), nn.LeakyReLU(DISTILLATION_SLOPE))
+        self.fused = fused
+        if fused:
+            self.c = nn.Sequential(conv(len(blocks) * features, features, 1), nn.LeakyReLU(DISTILLATION_SLOPE))
         self.LR_conv = conv(features, features)
-        self.upsampler = nn.Sequential(conv(features, 3 * scale * scale), nn.PixelShuffle(scale))
+        self.upsampler = nn.Sequential(conv(features, channels * scale * scale), nn.PixelShuffle(scale))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Upscale ``(N, 3, H, W)``."""
+        """Upscale ``(N, channels, H, W)``."""
         shallow = maps = self.fea_conv(x)
         outputs = []
         for name in self.blocks:
             maps = self.get_submodule(name)(maps)
             outputs.append(maps)
-        fused = self.LR_conv(self.c(torch.cat(outputs, dim=1)))
-        result: Tensor = self.upsampler(shallow + fused)
+        deep = self.c(torch.cat(outputs, dim=1)) if self.fused else maps
+        result: Tensor = self.upsampler(shallow + self.LR_conv(deep))
         return result

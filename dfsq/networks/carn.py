@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dfsq.errors import UsageError
-from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, rename_keys
-from dfsq.networks.blocks import conv, mean_shift, upsampling_steps
+from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, image_channels, rename_keys
+from dfsq.networks.blocks import conv, mean_shift, mean_shift_range, upsampling_steps
 
 BLOCKS = 3
 """Blocks of the network, and residual units of a block."""
@@ -20,12 +20,12 @@ BLOCKS = 3
 class MeanShift(nn.Module):
     """Adds a constant to each colour."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.shifter = mean_shift()
+        self.shifter = mean_shift(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(N, 3, H, W)`` to the same shape."""
+        """Map ``(N, channels, H, W)`` to the same shape."""
         output: Tensor = self.shifter(x)
         return output
 
@@ -115,35 +115,41 @@ class Head(nn.Module):
 class CARN(Cascade):
     """CARN (``mobile`` False) or CARN-M with the head of one scale; input and output in 0–1."""
 
-    def __init__(self, scale: int, features: int, mobile: bool, groups: int) -> None:
+    def __init__(self, scale: int, features: int, mobile: bool, groups: int, channels: int = 3) -> None:
         super().__init__(features)
-        self.sub_mean = MeanShift()
-        self.entry = conv(3, features)
+        self.sub_mean = MeanShift(channels)
+        self.entry = conv(channels, features)
         for number in range(1, BLOCKS + 1):
             self.add_module(f"b{number}", CascadingBlock(features, mobile, groups))
         self.upsample = nn.ModuleDict({f"up{scale}": Head(features, scale, groups)})
-        self.exit = conv(features, 3)
-        self.add_mean = MeanShift()
+        self.exit = conv(features, channels)
+        self.add_mean = MeanShift(channels)
         self.scale = scale
 
     def forward(self, x: Tensor) -> Tensor:
-        """Upscale ``(N, 3, H, W)``."""
+        """Upscale ``(N, channels, H, W)``."""
         maps = super().forward(self.entry(self.sub_mean(x)))
         maps = self.upsample[f"up{self.scale}"](maps)
         output: Tensor = self.add_mean(self.exit(maps))
         return output
 
 
-def _heads(state: State) -> list[int]:
+def _scales(state: State) -> tuple[int, ...]:
+    """Scales of the heads in the file, ascending."""
     matches = (re.match(r"upsample\.up(\d)\.body\.0\.weight$", key) for key in state)
-    return sorted(int(match[1]) for match in matches if match)
+    return tuple(sorted(int(match[1]) for match in matches if match))
+
+
+def _heads(state: State) -> tuple[int, ...]:
+    scales = _scales(state)
+    return scales if len(scales) > 1 else ()
 
 
 def _hyperparameters(state: State, scale: int | None) -> Hyperparameters:
     """One file holds the heads of several scales: without a choice the smallest is taken."""
-    heads = _heads(state)
+    heads = _scales(state)
     if scale is not None and scale not in heads:
-        raise UsageError(f"--scale {scale}: this CARN checkpoint upscales by {', '.join(map(str, heads))}")
+        raise UsageError(f"scale {scale}: this CARN checkpoint upscales by {', '.join(map(str, heads))}")
     scale = scale or heads[0]
     features = state["entry.weight"].shape[0]
     return {
@@ -151,6 +157,7 @@ def _hyperparameters(state: State, scale: int | None) -> Hyperparameters:
         "features": features,
         "mobile": "b1.b1.body.4.weight" in state,
         "groups": features // state[f"upsample.up{scale}.body.0.weight"].shape[1],
+        "channels": image_channels(state["entry.weight"].shape[1]),
     }
 
 
@@ -183,5 +190,7 @@ ARCHITECTURE = Architecture(
     ),
     hyperparameters=_hyperparameters,
     build=CARN,
+    heads=_heads,
+    stated_range=lambda state: mean_shift_range(state, "sub_mean.shifter"),
     drop=_other_heads,
 )

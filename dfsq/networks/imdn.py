@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count
+from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count, image_channels, rename_keys
 from dfsq.networks.blocks import DISTILLATION_SLOPE, DistillationNetwork, conv, pixel_shuffle_scale
 
 
@@ -25,7 +25,10 @@ class ContrastAttention(nn.Module):
 
 
 class DistillationBlock(nn.Module):
-    """Four convolutions that each set aside ``distilled`` channels and pass on the rest (§3.2)."""
+    """Four convolutions that each set aside ``distilled`` channels and pass on the rest (§3.2).
+
+    ``squeezed`` 0 leaves the attention out.
+    """
 
     def __init__(self, features: int, distilled: int, squeezed: int) -> None:
         super().__init__()
@@ -35,7 +38,7 @@ class DistillationBlock(nn.Module):
         self.c3 = conv(features - distilled, features)
         self.c4 = conv(features - distilled, distilled)
         self.c5 = conv(4 * distilled, features, 1)
-        self.cca = ContrastAttention(4 * distilled, squeezed)
+        self.cca = ContrastAttention(4 * distilled, squeezed) if squeezed else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, features, H, W)`` to the same shape."""
@@ -50,21 +53,41 @@ class DistillationBlock(nn.Module):
 
 
 class IMDN(DistillationNetwork):
-    """IMDN under its authors' parameter names; input and output in 0–1."""
+    """IMDN under its authors' parameter names; input and output in 0–1.
 
-    def __init__(self, scale: int, blocks: int, features: int, distilled: int, squeezed: int) -> None:
+    ``squeezed`` 0 is the simplified form of AIM 2019 that KAIR trains: no attention, no fusion of the blocks' outputs.
+    """
+
+    def __init__(
+        self, scale: int, blocks: int, features: int, distilled: int, squeezed: int, channels: int = 3
+    ) -> None:
         modules = [DistillationBlock(features, distilled, squeezed) for _ in range(blocks)]
-        super().__init__(scale, features, "IMDB", modules)
+        super().__init__(scale, features, "IMDB", modules, channels, fused=squeezed > 0)
 
 
 def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
+    attention = state.get("IMDB1.cca.conv_du.0.weight")
+    channels = image_channels(state["fea_conv.weight"].shape[1])
     return {
-        "scale": pixel_shuffle_scale(state, "upsampler.{}.weight", features=3),
+        "scale": pixel_shuffle_scale(state, "upsampler.{}.weight", features=channels),
         "blocks": count(state, "IMDB{}."),
         "features": state["fea_conv.weight"].shape[0],
         "distilled": state["IMDB1.c4.weight"].shape[0],
-        "squeezed": state["IMDB1.cca.conv_du.0.weight"].shape[0],
+        "squeezed": 0 if attention is None else attention.shape[0],
+        "channels": channels,
     }
+
+
+def _from_kair(state: State) -> State:
+    """KAIR numbers everything from 0, in one sequence: first convolution, trunk with its last one, upsampler."""
+    return rename_keys(
+        state,
+        (r"^model\.1\.sub\.(\d{1,9})\.conv(\d)\.(0\.)?", lambda match: f"IMDB{int(match[1]) + 1}.c{match[2]}."),
+        (r"^model\.1\.sub\.(\d{1,9})\.conv1x1\.", lambda match: f"IMDB{int(match[1]) + 1}.c5."),
+        (r"^model\.1\.sub\.\d+\.", "LR_conv."),
+        (r"^model\.0\.", "fea_conv."),
+        (r"^model\.2\.", "upsampler.0."),
+    )
 
 
 ARCHITECTURE = Architecture(
@@ -80,6 +103,16 @@ ARCHITECTURE = Architecture(
                 "LR_conv.weight",
                 "upsampler.0.weight",
             )
+        ),
+        Dialect(
+            keys=(
+                "model.0.weight",
+                "model.1.sub.0.conv1.0.weight",
+                "model.1.sub.0.conv4.weight",
+                "model.1.sub.0.conv1x1.weight",
+                "model.2.weight",
+            ),
+            rename=_from_kair,
         ),
     ),
     hyperparameters=_hyperparameters,

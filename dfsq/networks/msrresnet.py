@@ -7,7 +7,7 @@ from math import isqrt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count, rename_keys
+from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count, image_channels, rename_keys
 from dfsq.networks.blocks import conv, upsampling_steps
 
 SLOPE = 0.1
@@ -31,10 +31,10 @@ class ResidualBlock(nn.Module):
 class MSRResNet(nn.Module):
     """MSRResNet under BasicSR's parameter names; input and output in 0–1."""
 
-    def __init__(self, scale: int, blocks: int, features: int) -> None:
+    def __init__(self, scale: int, blocks: int, features: int, channels: int = 3) -> None:
         super().__init__()
         self.scale = scale
-        self.conv_first = conv(3, features)
+        self.conv_first = conv(channels, features)
         self.body = nn.Sequential(*(ResidualBlock(features) for _ in range(blocks)))
         steps = upsampling_steps(scale)
         for number, step in enumerate(steps, start=1):
@@ -42,10 +42,10 @@ class MSRResNet(nn.Module):
         self.upsamplings = len(steps)
         self.pixel_shuffle = nn.PixelShuffle(steps[0])
         self.conv_hr = conv(features, features)
-        self.conv_last = conv(features, 3)
+        self.conv_last = conv(features, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Upscale ``(N, 3, H, W)``; the network adds to a bilinear interpolation."""
+        """Upscale ``(N, channels, H, W)``; the network adds to a bilinear interpolation."""
         maps = self.body(F.leaky_relu(self.conv_first(x), SLOPE))
         for number in range(1, self.upsamplings + 1):
             maps = F.leaky_relu(self.pixel_shuffle(self.get_submodule(f"upconv{number}")(maps)), SLOPE)
@@ -58,7 +58,16 @@ def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
     scale = 1
     for number in range(1, count(state, "upconv{}.weight") + 1):
         scale *= isqrt(state[f"upconv{number}.weight"].shape[0] // features)
-    return {"scale": scale, "blocks": count(state, "body.{}.conv"), "features": features}
+    return {
+        "scale": scale,
+        "blocks": count(state, "body.{}.conv"),
+        "features": features,
+        "channels": image_channels(state["conv_first.weight"].shape[1]),
+    }
+
+
+def _from_mmediting(state: State) -> State:
+    return rename_keys(state, (r"^upsample(\d)\.upsample_conv\.", r"upconv\1."))
 
 
 def _from_mmsr(state: State) -> State:
@@ -88,6 +97,16 @@ ARCHITECTURE = Architecture(
                 "conv_last.weight",
             ),
             rename=_from_mmsr,
+        ),
+        Dialect(
+            keys=(
+                "conv_first.weight",
+                "body.0.conv1.weight",
+                "upsample1.upsample_conv.weight",
+                "conv_hr.weight",
+                "conv_last.weight",
+            ),
+            rename=_from_mmediting,
         ),
     ),
     hyperparameters=_hyperparameters,

@@ -11,10 +11,11 @@ from torch import nn
 
 from dfsq.errors import UsageError
 from dfsq.model import NetworkInfo, SRModel
-from dfsq.networks.any_size import Sizes, accept_any_size, check_repeatable, probe
+from dfsq.networks.any_size import Sizes, accept_any_size, probe
 from dfsq.networks.architecture import State
 from dfsq.networks.changing import buffers, forget_changed
 from dfsq.networks.code import Code, check_parameters, describe_class, foreign, resolve
+from dfsq.networks.habits import accept_channels_last, check_repeatable
 from dfsq.networks.recognition import OwnNetwork, Recognised, Wanted, variants
 from dfsq.networks.scope import body_scope
 from dfsq.networks.strict import misfit
@@ -164,6 +165,7 @@ def _run(net: nn.Module, name: str) -> Sizes:
     if sizes.restricted:
         accept_any_size(net, sizes.scale, sizes.multiple, sizes.minimum, sizes.square)
     with foreign(f"{name} cannot be quantized", _REMEDY):
+        accept_channels_last(net, sizes.channels)
         check_repeatable(net, sizes.channels)
     return sizes
 

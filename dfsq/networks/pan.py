@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count
+from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count, image_channels
 from dfsq.networks.blocks import conv, upsampling_steps
 
 SLOPE = 0.2
@@ -63,11 +66,11 @@ class SelfCalibratedBlock(nn.Module):
 class PAN(nn.Module):
     """PAN under its authors' parameter names; input and output in 0–1."""
 
-    def __init__(self, scale: int, blocks: int, features: int, upsampled: int) -> None:
+    def __init__(self, scale: int, blocks: int, features: int, upsampled: int, channels: int = 3) -> None:
         super().__init__()
         self.scale = scale
         self.steps = upsampling_steps(scale)
-        self.conv_first = conv(3, features)
+        self.conv_first = conv(channels, features)
         self.SCPA_trunk = nn.Sequential(*(SelfCalibratedBlock(features) for _ in range(blocks)))
         self.trunk_conv = conv(features, features)
         inputs = features
@@ -76,10 +79,10 @@ class PAN(nn.Module):
             self.add_module(f"att{number}", PixelAttention(upsampled))
             self.add_module(f"HRconv{number}", conv(upsampled, upsampled))
             inputs = upsampled
-        self.conv_last = conv(upsampled, 3)
+        self.conv_last = conv(upsampled, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Upscale ``(N, 3, H, W)``; the network adds to a bilinear interpolation."""
+        """Upscale ``(N, channels, H, W)``; the network adds to a bilinear interpolation."""
         maps = self.conv_first(x)
         maps = maps + self.trunk_conv(self.SCPA_trunk(maps))
         for number, step in enumerate(self.steps, start=1):
@@ -91,14 +94,19 @@ class PAN(nn.Module):
         return residual + F.interpolate(x, scale_factor=self.scale, mode="bilinear", align_corners=False)
 
 
+def _hidden(state: State) -> Mapping[str, tuple[Any, ...]]:
+    """×2 and ×3 interpolate by different factors before the same layers."""
+    return {} if "upconv2.weight" in state else {"scale": (2, 3)}
+
+
 def _hyperparameters(state: State, scale: int | None) -> Hyperparameters:
-    # ×2 and ×3 interpolate by different factors before the same layers.
     one_step = 3 if scale == 3 else 2
     return {
         "scale": 4 if "upconv2.weight" in state else one_step,
         "blocks": count(state, "SCPA_trunk.{}."),
         "features": state["conv_first.weight"].shape[0],
         "upsampled": state["upconv1.weight"].shape[0],
+        "channels": image_channels(state["conv_first.weight"].shape[1]),
     }
 
 
@@ -120,4 +128,5 @@ ARCHITECTURE = Architecture(
     ),
     hyperparameters=_hyperparameters,
     build=PAN,
+    hidden=_hidden,
 )

@@ -7,7 +7,7 @@ from math import isqrt
 import torch
 from torch import Tensor, nn
 
-from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count
+from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count, image_channels, rename_keys
 from dfsq.networks.blocks import conv, upsampling_steps
 
 
@@ -43,9 +43,9 @@ class RDN(nn.Module):
     Configuration A of that code is 20 blocks of 6 convolutions with growth 32, B is 16 of 8 with growth 64.
     """
 
-    def __init__(self, scale: int, blocks: int, convs: int, features: int, growth: int) -> None:
+    def __init__(self, scale: int, blocks: int, convs: int, features: int, growth: int, channels: int = 3) -> None:
         super().__init__()
-        self.SFENet1 = conv(3, features)
+        self.SFENet1 = conv(channels, features)
         self.SFENet2 = conv(features, features)
         self.RDBs = nn.ModuleList(ResidualDenseBlock(features, growth, convs) for _ in range(blocks))
         self.GFF = nn.Sequential(conv(blocks * features, features, 1), conv(features, features))
@@ -54,10 +54,10 @@ class RDN(nn.Module):
         for step in upsampling_steps(scale):
             upsampler += [conv(inputs, step * step * growth), nn.PixelShuffle(step)]
             inputs = growth
-        self.UPNet = nn.Sequential(*upsampler, conv(growth, 3))
+        self.UPNet = nn.Sequential(*upsampler, conv(growth, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Upscale ``(N, 3, H, W)``."""
+        """Upscale ``(N, channels, H, W)``."""
         shallow = self.SFENet1(x)
         maps = self.SFENet2(shallow)
         outputs = []
@@ -81,7 +81,22 @@ def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
         "convs": count(state, "RDBs.0.convs.{}."),
         "features": state["SFENet1.weight"].shape[0],
         "growth": growth,
+        "channels": image_channels(state["SFENet1.weight"].shape[1]),
     }
+
+
+def _from_lower_case(state: State) -> State:
+    """The spelling of MMEditing and of most ports, equal where features and growth are."""
+    last = count(state, "upscale.{}.weight") + 1  # a pixel shuffle lies between
+    return rename_keys(
+        state,
+        (r"^sfe(\d)\.", r"SFENet\1."),
+        (r"^rdbs\.(\d+)\.layers\.(\d+)\.conv\.", r"RDBs.\1.convs.\2.conv.0."),
+        (r"^rdbs\.(\d+)\.lff\.", r"RDBs.\1.LFF."),
+        (r"^gff\.", "GFF."),
+        (r"^upscale\.", "UPNet."),
+        (r"^output\.", f"UPNet.{last}."),
+    )
 
 
 ARCHITECTURE = Architecture(
@@ -97,6 +112,10 @@ ARCHITECTURE = Architecture(
                 "GFF.0.weight",
                 "UPNet.0.weight",
             )
+        ),
+        Dialect(
+            keys=("sfe1.weight", "sfe2.weight", "rdbs.0.layers.0.conv.weight", "gff.0.weight", "output.weight"),
+            rename=_from_lower_case,
         ),
     ),
     hyperparameters=_hyperparameters,

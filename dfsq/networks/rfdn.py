@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count
+from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count, image_channels
 from dfsq.networks.blocks import DISTILLATION_SLOPE, DistillationNetwork, SpatialAttention, conv, pixel_shuffle_scale
 
 
@@ -35,23 +35,27 @@ class DistillationBlock(nn.Module):
 
 
 class RFDN(DistillationNetwork):
-    """RFDN under its authors' parameter names; input and output in 0–255.
+    """RFDN under its authors' parameter names; input and output in 0–255, for some checkpoints in 0–1.
 
     The AIM entry has 4 blocks of 50 features.
     """
 
-    def __init__(self, scale: int, blocks: int, features: int, distilled: int, attention: int) -> None:
+    def __init__(
+        self, scale: int, blocks: int, features: int, distilled: int, attention: int, channels: int = 3
+    ) -> None:
         modules = [DistillationBlock(features, distilled, attention) for _ in range(blocks)]
-        super().__init__(scale, features, "B", modules)
+        super().__init__(scale, features, "B", modules, channels)
 
 
 def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
+    channels = image_channels(state["fea_conv.weight"].shape[1])
     return {
-        "scale": pixel_shuffle_scale(state, "upsampler.{}.weight", features=3),
+        "scale": pixel_shuffle_scale(state, "upsampler.{}.weight", features=channels),
         "blocks": count(state, "B{}."),
         "features": state["fea_conv.weight"].shape[0],
         "distilled": state["B1.c1_d.weight"].shape[0],
         "attention": state["B1.esa.conv1.weight"].shape[0],
+        "channels": channels,
     }
 
 

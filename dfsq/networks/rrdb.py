@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from math import isqrt
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count, rename_keys
-from dfsq.networks.blocks import conv, pad_to_multiple
+from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count, image_channels, rename_keys
+from dfsq.networks.blocks import conv, fold_normalization, pad_to_multiple
 
 SLOPE = 0.2
 """Negative slope of the leaky ReLUs."""
@@ -57,48 +60,64 @@ class RRDBNet(nn.Module):
     and upscaled from there. Heights and widths that it does not divide are padded.
     """
 
-    def __init__(self, scale: int, blocks: int, features: int, growth: int, unshuffle: int) -> None:
+    def __init__(self, scale: int, blocks: int, features: int, growth: int, unshuffle: int, channels: int = 3) -> None:
         super().__init__()
         self.scale = scale
         self.unshuffle = unshuffle
-        self.upsamplings = (scale * unshuffle).bit_length() - 1
-        self.conv_first = conv(3 * unshuffle * unshuffle, features)
+        self.steps = [3] if scale == 3 else [2] * ((scale * unshuffle).bit_length() - 1)
+        self.conv_first = conv(channels * unshuffle * unshuffle, features)
         self.body = nn.Sequential(*(ResidualBlock(features, growth) for _ in range(blocks)))
         self.conv_body = conv(features, features)
-        for number in range(1, self.upsamplings + 1):
+        for number in range(1, len(self.steps) + 1):
             self.add_module(f"conv_up{number}", conv(features, features))
         self.conv_hr = conv(features, features)
-        self.conv_last = conv(features, 3)
+        self.conv_last = conv(features, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Upscale ``(N, 3, H, W)``."""
+        """Upscale ``(N, channels, H, W)``."""
         height, width = x.shape[-2:]
         folded = F.pixel_unshuffle(pad_to_multiple(x, self.unshuffle), self.unshuffle)
         maps = self.conv_first(folded)
         maps = maps + self.conv_body(self.body(maps))
-        for number in range(1, self.upsamplings + 1):
-            maps = F.interpolate(maps, scale_factor=2, mode="nearest")
+        for number, step in enumerate(self.steps, start=1):
+            maps = F.interpolate(maps, scale_factor=step, mode="nearest")
             maps = F.leaky_relu(self.get_submodule(f"conv_up{number}")(maps), SLOPE)
         output: Tensor = self.conv_last(F.leaky_relu(self.conv_hr(maps), SLOPE))
         return output[..., : height * self.scale, : width * self.scale]
 
 
-def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
-    unshuffle = isqrt(state["conv_first.weight"].shape[1] // 3)
+def _unshuffle(state: State) -> int:
+    return isqrt(state["conv_first.weight"].shape[1] // state["conv_last.weight"].shape[0])
+
+
+def _hidden(state: State) -> Mapping[str, tuple[Any, ...]]:
+    """The first ESRGAN code interpolates by 3 before the one convolution that follows interpolation by 2 for ×2."""
+    one_step = count(state, "conv_up{}.weight") == 1 and _unshuffle(state) == 1
+    return {"scale": (2, 3)} if one_step else {}
+
+
+def _hyperparameters(state: State, scale: int | None) -> Hyperparameters:
+    unshuffle = _unshuffle(state)
+    shown = 2 ** count(state, "conv_up{}.weight") // unshuffle
     return {
-        "scale": 2 ** count(state, "conv_up{}.weight") // unshuffle,
+        "scale": 3 if scale == 3 and _hidden(state) else shown,
         "blocks": count(state, "body.{}.rdb"),
         "features": state["conv_first.weight"].shape[0],
         "growth": state["body.0.rdb1.conv1.weight"].shape[0],
         "unshuffle": unshuffle,
+        "channels": image_channels(state["conv_last.weight"].shape[0]),
     }
 
 
 def _from_sequential(state: State) -> State:
-    """The first ESRGAN is one numbered sequence: first, trunk, upsamplings, and the two last convolutions."""
+    """The first ESRGAN is one numbered sequence: first, trunk, upsamplings, and the two last convolutions.
+
+    Batch normalization, where there is any, follows a convolution as the next number.
+    """
+    state = _without_normalization(state)
     blocks = count(state, "model.1.sub.{}.RDB")
-    numbers = sorted({int(key.split(".")[1]) for key in state})
-    *upsamplings, before_last, last = numbers[2:]
+    numbers = sorted({int(match[1]) for key in state if (match := re.match(r"model\.(\d{1,9})\.", key))})
+    upsamplings, before_last, last = numbers[2:-2], numbers[-2], numbers[-1]
     return rename_keys(
         state,
         (r"^model\.1\.sub\.(\d+)\.RDB(\d)\.(conv\d)\.0\.", r"body.\1.rdb\2.\3."),
@@ -108,6 +127,18 @@ def _from_sequential(state: State) -> State:
         (rf"^model\.{before_last}\.", "conv_hr."),
         (rf"^model\.{last}\.", "conv_last."),
     )
+
+
+def _without_normalization(state: State) -> State:
+    """Fold every batch normalization into the convolution that it follows."""
+    folded = dict(state)
+    for match in (re.fullmatch(r"(.*)\.(\d{1,9})\.running_mean", key) for key in state):
+        if match:
+            norm, before = f"{match[1]}.{match[2]}", f"{match[1]}.{int(match[2]) - 1}"
+            folded.update(fold_normalization(state, before, norm))
+            for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+                folded.pop(f"{norm}.{name}", None)
+    return folded
 
 
 def _from_trunk(state: State) -> State:
@@ -152,5 +183,6 @@ ARCHITECTURE = Architecture(
     ),
     hyperparameters=_hyperparameters,
     build=RRDBNet,
+    hidden=_hidden,
     body=("body.*.rdb?.conv?",),
 )

@@ -18,8 +18,8 @@ from dfsq.errors import UsageError
 
 QUANTIZABLE = (nn.Conv2d, nn.Linear)
 """Layer types that have a quantized counterpart in :mod:`dfsq.nn`."""
-_COMPUTING = (*QUANTIZABLE, nn.ConvTranspose2d)
-_WATCHED = (*_COMPUTING, nn.PixelShuffle, nn.Upsample)
+_LAYERS = (*QUANTIZABLE, nn.ConvTranspose2d)
+_WATCHED = (*_LAYERS, nn.PixelShuffle, nn.Upsample)
 _PARAMETERS = {"weight", "bias"}
 _STOCK = {nn.Conv2d: nn.Conv2d(1, 1, 1, device="meta"), nn.Linear: nn.Linear(1, 1, device="meta")}
 """What a layer holds that is none of a subclass."""
@@ -33,8 +33,8 @@ _GROWTH = 1.5
 class _Call:
     name: str
     quantizable: bool
-    computes: bool
-    """Whether it is a layer with weights, not one that only moves values."""
+    layer: bool
+    """Whether it has weights; pixel shuffles and interpolation have none."""
     size: int
     """Height of the map a layer takes, 0 where its input is no map."""
     result: int
@@ -98,7 +98,7 @@ def _probe(net: nn.Module, channels: int) -> tuple[str, ...]:
     calls, others = (
         _calls(net, image.to(parameter.device, parameter.dtype)) for image in (noise, torch.zeros_like(noise))
     )
-    layers = [index for index, call in enumerate(calls) if call.computes]
+    layers = [index for index, call in enumerate(calls) if call.layer]
     if not layers:
         return ()
     outside = {calls[layers[0]].name, calls[layers[-1]].name}
@@ -126,7 +126,7 @@ def _upsampler(calls: list[_Call], layers: list[int]) -> int:
             before = max((layer for layer in layers if layer < index), default=0)
             # A pixel shuffle, which need not be a module, grows what the layer before it computed.
             shuffled = call.size >= _GROWTH * first and call.values[0] == calls[before].values[1]
-            return index if call.computes and not shuffled else before
+            return index if call.layer and not shuffled else before
     return len(calls)
 
 
@@ -144,7 +144,7 @@ def _calls(net: nn.Module, image: Tensor) -> list[_Call]:
                     name=name,
                     # A quantized convolution finds channels on the second axis, of a batch.
                     quantizable=name in plain and bool(inputs) and (linear or x.dim() == 4),
-                    computes=isinstance(layer, _COMPUTING),
+                    layer=isinstance(layer, _LAYERS),
                     size=0 if linear else x.shape[-2],
                     result=0 if linear else output.shape[-2],
                     values=(x.numel(), output.numel()),
@@ -171,4 +171,4 @@ def _calls(net: nn.Module, image: Tensor) -> list[_Call]:
 
 def shifts_colours(layer: nn.Module) -> bool:
     """Whether ``layer`` only adds a mean colour: neither a first nor a last layer as the rule means it."""
-    return isinstance(layer, nn.Conv2d) and layer.weight.numel() == 9 and layer.in_channels == 3
+    return isinstance(layer, nn.Conv2d) and layer.in_channels in (1, 3) and layer.weight.numel() == layer.in_channels**2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count, rename_keys
+from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count, image_channels, rename_keys
 from dfsq.networks.blocks import conv, pixel_shuffle_scale, upsampling_steps
 
 
@@ -30,9 +30,9 @@ class ResidualBlock(nn.Module):
 class SRResNet(nn.Module):
     """SRResNet under the parameter names of DDTB and DFSQ; input and output in 0–255."""
 
-    def __init__(self, scale: int, blocks: int, features: int, bias: bool) -> None:
+    def __init__(self, scale: int, blocks: int, features: int, bias: bool, channels: int = 3) -> None:
         super().__init__()
-        self.conv_input = conv(3, features, 9, bias=bias)
+        self.conv_input = conv(channels, features, 9, bias=bias)
         self.relu = nn.PReLU()
         self.residual = nn.Sequential(*(ResidualBlock(features, bias) for _ in range(blocks)))
         self.conv_mid = conv(features, features, bias=bias)
@@ -45,10 +45,10 @@ class SRResNet(nn.Module):
                 nn.PReLU(),
             ]
         self.upscale = nn.Sequential(*upscale)
-        self.conv_output = conv(features, 3, 9, bias=bias)
+        self.conv_output = conv(features, channels, 9, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Upscale ``(N, 3, H, W)``."""
+        """Upscale ``(N, channels, H, W)``."""
         shallow = self.relu(self.conv_input(x))
         deep = shallow + self.bn_mid(self.conv_mid(self.residual(shallow)))
         output: Tensor = self.conv_output(self.upscale(deep))
@@ -62,6 +62,7 @@ def _hyperparameters(state: State, _scale: int | None) -> Hyperparameters:
         "blocks": count(state, "residual.{}."),
         "features": features,
         "bias": "conv_input.bias" in state,
+        "channels": image_channels(state["conv_input.weight"].shape[1]),
     }
 
 

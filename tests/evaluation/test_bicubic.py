@@ -2,8 +2,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from dfsq.evaluation.bicubic import downscale, upscale
+from dfsq.evaluation.bicubic import downscale, enlarge, upscale
 from dfsq.images.files import list_images, read_image
 
 
@@ -36,3 +37,11 @@ def test_floating_point_is_not_rounded() -> None:
     small = downscale(image, 2)
     assert small.dtype == np.float64
     assert not np.array_equal(small, np.rint(small))
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (9, 14)])
+def test_tensors_are_enlarged_like_images(size: tuple[int, int], scale: int) -> None:
+    image = np.random.default_rng(0).random((*size, 2))
+    result = enlarge(torch.tensor(image).permute(2, 0, 1)[None], scale)
+    np.testing.assert_allclose(result[0].permute(1, 2, 0).numpy(), upscale(image, scale), atol=1e-12)

@@ -7,8 +7,9 @@ import torch
 import dfsq
 from dfsq.errors import DfsqError, ImageError, UsageError
 from dfsq.evaluation.benchmarks import Benchmark, Pair
-from dfsq.evaluation.evaluator import Upscaled, upscale_image
+from dfsq.evaluation.evaluator import Upscaled
 from dfsq.evaluation.metrics import score
+from dfsq.evaluation.upscaling import upscale_image
 from dfsq.model import SRModel
 
 HR = np.random.default_rng(0).integers(0, 256, (48, 60, 3), dtype=np.uint8)

@@ -5,11 +5,14 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
+import torch
 
 import dfsq
 from dfsq.evaluation.benchmarks import find
 from dfsq.evaluation.evaluator import bicubic_baseline
 from dfsq.evaluation.results import SetResult
+from dfsq.networks import from_state
+from dfsq.networks.vdsr import VDSR
 
 PSNR_TOLERANCE, SSIM_TOLERANCE = 0.01, 0.0005
 
@@ -44,6 +47,17 @@ def test_checkpoints_score_as_published(data: Path, network: str, scale: int, ch
         assert result.mean.psnr_y == pytest.approx(psnr, abs=PSNR_TOLERANCE), result.name
         if (network, result.name) != ("RLFN", "Set14"):
             assert result.mean.ssim_y == pytest.approx(ssim, abs=SSIM_TOLERANCE), result.name
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_luminance_network_that_adds_nothing_scores_as_bicubic(data: Path, scale: int) -> None:
+    net = VDSR(scale, layers=1, features=1, bias=False, channels=1)
+    for parameter in net.parameters():
+        torch.nn.init.zeros_(parameter)
+    (result,) = dfsq.evaluate(from_state(net.state_dict(), scale=scale), data / "benchmark", ["Set5"])
+    psnr, ssim = published(data, "bicubic", scale, "Set5")
+    assert result.mean.psnr_y == pytest.approx(psnr, abs=PSNR_TOLERANCE)
+    assert result.mean.ssim_y == pytest.approx(ssim, abs=SSIM_TOLERANCE)
 
 
 @pytest.mark.parametrize("scale", [2, 3])

@@ -33,6 +33,10 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "pan": {"scale": 4, "blocks": 2, "features": 16, "upsampled": 12},
     "carn": {"scale": 3, "features": 16, "mobile": True, "groups": 4},
     "rrdb": {"scale": 2, "blocks": 2, "features": 16, "growth": 8, "unshuffle": 2},
+    "espcn": {"scale": 3, "widths": [64, 32], "activation": "tanh", "channels": 1},
+    "fsrcnn": {"scale": 2, "features": 56, "shrunken": 12, "mappings": 4, "channels": 1},
+    "srcnn": {"scale": 2, "widths": [32, 16], "kernels": [9, 5, 5], "channels": 1},
+    "vdsr": {"scale": 3, "layers": 3, "features": 16, "bias": False, "channels": 1},
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dfsq.errors import CheckpointError, UsageError
+from dfsq.evaluation.bicubic import upscale
 from dfsq.networks import architectures, build, from_state
 
 State = dict[str, Tensor]
@@ -32,9 +34,15 @@ CONFIGURATIONS: list[tuple[str, dict[str, Any]]] = [
     *(("carn", {"scale": s, "features": 8, "mobile": False, "groups": 1}) for s in (2, 3, 4)),
     *(
         ("rrdb", {"scale": s, "blocks": 2, "features": 8, "growth": 4, "unshuffle": u})
-        for s, u in ((4, 1), (2, 1), (1, 1), (8, 1), (2, 2), (1, 4))
+        for s, u in ((4, 1), (2, 1), (3, 1), (1, 1), (8, 1), (16, 1), (2, 2), (1, 4))
     ),
+    *(("espcn", {"scale": s, "widths": [8, 6], "activation": "tanh"}) for s in (2, 3, 4)),
+    ("espcn", {"scale": 2, "widths": [8, 8, 6], "activation": "relu"}),
+    *(("fsrcnn", {"scale": s, "features": 8, "shrunken": 4, "mappings": s}) for s in (2, 3, 4)),
+    *(("srcnn", {"scale": s, "widths": [8, 6], "kernels": [9, s - 1, 5]}) for s in (2, 4)),
+    *(("vdsr", {"scale": s, "layers": s, "features": 8, "bias": s == 3}) for s in (2, 3, 4)),
 ]
+VARIANTS = [(name, {**each, "channels": channels}) for name, each in CONFIGURATIONS for channels in (3, 1)]
 
 
 def random_state(name: str, configuration: dict[str, Any]) -> tuple[nn.Module, State]:
@@ -48,7 +56,23 @@ def random_state(name: str, configuration: dict[str, Any]) -> tuple[nn.Module, S
     return net, net.state_dict()
 
 
-@pytest.mark.parametrize(("name", "configuration"), CONFIGURATIONS)
+def enlarged(net: nn.Module, images: Tensor, scale: int, rgb_range: float) -> Tensor:
+    """What a network of one or three channels makes of RGB images, by the definition of BT.601 in studio range."""
+    red, green, blue = images.double().unbind(1)
+    grey = 0.299 * red + 0.587 * green + 0.114 * blue
+    luma = (16 + 219 * grey[:, None]) / 255
+    luma = (net(luma.float() * rgb_range) / rgb_range).double()[:, 0]
+    blueness, redness = (
+        torch.stack([torch.tensor(upscale(each.numpy()[:, :, None], scale))[:, :, 0] for each in chroma])
+        for chroma in ((blue - grey) / 1.772, (red - grey) / 1.402)
+    )
+    grey = (luma * 255 - 16) / 219
+    red, blue = grey + 1.402 * redness, grey + 1.772 * blueness
+    green = (grey - 0.299 * red - 0.114 * blue) / 0.587
+    return torch.stack((red, green, blue), 1).float()
+
+
+@pytest.mark.parametrize(("name", "configuration"), VARIANTS)
 def test_recognised_again(name: str, configuration: dict[str, Any]) -> None:
     net, state = random_state(name, configuration)
     model = from_state(state, scale=configuration["scale"])
@@ -56,15 +80,19 @@ def test_recognised_again(name: str, configuration: dict[str, Any]) -> None:
     assert model.info.architecture == name
     assert model.info.hyperparameters == configuration
     assert model.scale == configuration["scale"]
+    assert model.info.channels == configuration["channels"]
     images = torch.rand(2, 3, 17, 22)
     with torch.no_grad():
         result = model(images)
-        expected = net(images * model.info.rgb_range) / model.info.rgb_range
+        if model.info.channels == 3:
+            expected = net(images * model.info.rgb_range) / model.info.rgb_range
+        else:
+            expected = enlarged(net, images, model.scale, model.info.rgb_range)
     assert result.shape == (2, 3, 17 * model.scale, 22 * model.scale)
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("name", "configuration"), CONFIGURATIONS)
+@pytest.mark.parametrize(("name", "configuration"), VARIANTS)
 def test_built_again_from_its_description(name: str, configuration: dict[str, Any]) -> None:
     _, state = random_state(name, configuration)
     model = from_state(state, scale=configuration["scale"])
@@ -73,6 +101,16 @@ def test_built_again_from_its_description(name: str, configuration: dict[str, An
     with torch.no_grad():
         assert torch.equal(model(images), again(images))
     assert again.body == model.body
+
+
+@pytest.mark.parametrize("name", sorted(architectures()))
+def test_descriptions_from_before_luminance_networks_mean_three_channels(name: str) -> None:
+    configuration = next(each for known, each in CONFIGURATIONS if known == name)
+    model = from_state(random_state(name, configuration)[1], scale=configuration["scale"])
+    info = replace(model.info, hyperparameters=configuration)
+    images = torch.rand(1, 3, 16, 18)
+    with torch.no_grad():
+        assert torch.equal(build(info, model.net.state_dict())(images), model(images))
 
 
 # Parameters in thousands, as the authors of each network or of the papers that compare them publish.
@@ -91,6 +129,10 @@ PUBLISHED = [
     ("pan", {"scale": 4, "blocks": 16, "features": 40, "upsampled": 24}, 272),
     ("rlfn", {"scale": 4, "blocks": 6, "features": 52, "middle": 52, "attention": 16}, 544),
     ("rlfn", {"scale": 4, "blocks": 4, "features": 46, "middle": 48, "attention": 16}, 317),
+    ("imdn", {"scale": 4, "blocks": 8, "features": 64, "distilled": 16, "squeezed": 0}, 894),
+    ("srcnn", {"scale": 2, "widths": [64, 32], "kernels": [9, 1, 5], "channels": 1}, 8),
+    ("fsrcnn", {"scale": 3, "features": 56, "shrunken": 12, "mappings": 4, "channels": 1}, 13),
+    ("vdsr", {"scale": 4, "layers": 18, "features": 64, "bias": False, "channels": 1}, 665),
 ]
 
 
@@ -170,6 +212,27 @@ def without_counters(state: State) -> State:
     return {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
 
 
+def mmediting_msrresnet(state: State) -> State:
+    return spelled(state, (r"^upconv(\d)", r"upsample\1.upsample_conv"))
+
+
+def lower_case_rdn(state: State) -> State:
+    last = max(key for key in state if key.startswith("UPNet")).removesuffix(".weight").replace(".", r"\.")
+    return spelled(
+        state,
+        (rf"^{last}", "output"),
+        (r"^UPNet", "upscale"),
+        (r"^SFENet", "sfe"),
+        (r"^RDBs\.(\d)\.convs\.(\d)\.conv\.0", r"rdbs.\1.layers.\2.conv"),
+        (r"^RDBs\.(\d)\.LFF", r"rdbs.\1.lff"),
+        (r"^GFF", "gff"),
+    )
+
+
+def ntire(state: State) -> State:
+    return spelled(state, (r"^conv_1", "fea_conv"), (r"^block_", "B"), (r"^conv_2", "LR_conv"))
+
+
 def single_scale(state: State) -> State:
     return spelled(state, (r"^upsample\.up\d", "upsample.up"))
 
@@ -179,6 +242,8 @@ CARN = {"features": 8, "mobile": True, "groups": 2}
 SRRESNET = {"scale": 4, "blocks": 2, "features": 8, "bias": False}
 DIALECTS: list[tuple[str, dict[str, Any], Callable[[State], State]]] = [
     ("msrresnet", {"scale": 4, "blocks": 2, "features": 8}, mmsr),
+    *(("msrresnet", {"scale": s, "blocks": 2, "features": 8}, mmediting_msrresnet) for s in (2, 3, 4)),
+    *(("rdn", {"scale": s, "blocks": 2, "convs": 3, "features": 8, "growth": 8}, lower_case_rdn) for s in (2, 3, 4)),
     ("srresnet", SRRESNET, cadyq),
     ("srresnet", {**SRRESNET, "scale": 2}, cadyq),
     ("srresnet", SRRESNET, without_counters),
@@ -187,6 +252,8 @@ DIALECTS: list[tuple[str, dict[str, Any], Callable[[State], State]]] = [
     ("rrdb", {**RRDB, "scale": 4, "unshuffle": 1}, old_esrgan(2)),
     ("rrdb", {**RRDB, "scale": 2, "unshuffle": 1}, old_esrgan(1)),
     ("rrdb", {**RRDB, "scale": 1, "unshuffle": 1}, old_esrgan(0)),
+    ("rrdb", {**RRDB, "scale": 2, "unshuffle": 1, "channels": 1}, old_esrgan(1)),
+    ("rlfn", {"scale": 4, "blocks": 4, "features": 6, "middle": 10, "attention": 3}, ntire),
     ("carn", {**CARN, "scale": 2}, single_scale),
     ("carn", {**CARN, "scale": 3}, single_scale),
     ("carn", {**CARN, "scale": 4}, single_scale),
@@ -207,7 +274,8 @@ def test_other_spellings_are_the_same_network(
         assert torch.equal(model(images), plain(images))
 
 
-def test_edsr_of_basicsr_normalizes_outside_its_checkpoint() -> None:
+@pytest.mark.parametrize("upsampler", ["upsample.#", "upsample.#.upsample_conv"])
+def test_edsr_of_basicsr_and_mmediting_normalizes_outside_its_checkpoint(upsampler: str) -> None:
     _, state = random_state("edsr", {"scale": 4, "blocks": 2, "features": 8, "residual_scale": 1.0})
     for name in ("sub_mean", "add_mean"):
         state[f"{name}.weight"], state[f"{name}.bias"] = torch.eye(3).view(3, 3, 1, 1), torch.zeros(3)
@@ -218,7 +286,8 @@ def test_edsr_of_basicsr_normalizes_outside_its_checkpoint() -> None:
         (r"^body\.(\d)\.body\.0", r"body.\1.conv1"),
         (r"^body\.(\d)\.body\.2", r"body.\1.conv2"),
         (r"^body\.2", "conv_after_body"),
-        (r"^tail\.0", "upsample"),
+        (r"^tail\.0\.0", upsampler.replace("#", "0")),
+        (r"^tail\.0\.2", upsampler.replace("#", "1" if "_" in upsampler else "2")),
         (r"^tail\.1", "conv_last"),
     )
     model = from_state(respelled)
@@ -239,7 +308,7 @@ def test_one_carn_file_serves_three_scales() -> None:
         model = from_state(state, scale=scale)
         assert model(images).shape == (1, 3, 9 * scale, 8 * scale)
         assert sum("upsample" in name for name in model.net.state_dict()) == (4 if scale == 4 else 2)
-    with pytest.raises(UsageError, match="--scale 8.*2, 3, 4"):
+    with pytest.raises(UsageError, match="scale 8.*2, 3, 4"):
         from_state(state, scale=8)
 
 

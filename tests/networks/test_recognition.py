@@ -54,7 +54,7 @@ def test_unknown_architecture_names_the_closest(state: State, monkeypatch: pytes
 
 def test_architecture_by_name(state: State) -> None:
     assert from_state(state, arch="imdn").info.architecture == "imdn"
-    with pytest.raises(UsageError, match="unknown architecture 'imnd'; known: carn, edsr, imdn"):
+    with pytest.raises(UsageError, match="unknown architecture 'imnd'; known: carn, edsr, espcn"):
         from_state(state, arch="imnd")
     with pytest.raises(CheckpointError, match="no CARN .*lacks sub_mean.shifter.weight.*leave `arch` out"):
         from_state(state, arch="carn")

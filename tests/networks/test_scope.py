@@ -64,6 +64,23 @@ EXPECTED: list[tuple[str, dict[str, Any], list[str]]] = [
             "conv_2",
         ],
     ),
+    ("espcn", {"scale": 2, "widths": [8, 8, 6], "activation": "relu", "channels": 1}, ["conv2", "conv3"]),
+    ("srcnn", {"scale": 3, "widths": [8, 6], "kernels": [9, 5, 5], "channels": 1}, ["conv2"]),
+    (
+        "fsrcnn",
+        {"scale": 3, "features": 8, "shrunken": 4, "mappings": 2, "channels": 1},
+        names("mid_part.#", 0, 2, 4, 6),
+    ),
+    (
+        "vdsr",
+        {"scale": 2, "layers": 3, "features": 8, "bias": False, "channels": 1},
+        names("residual_layer.#.conv", 0, 1, 2),
+    ),
+    (
+        "imdn",
+        {"scale": 2, "blocks": 2, "features": 8, "distilled": 2, "squeezed": 0, "channels": 1},
+        [*names("IMDB#.c1 IMDB#.c2 IMDB#.c3 IMDB#.c4 IMDB#.c5", 1, 2), "LR_conv"],
+    ),
     *(
         (
             "pan",
@@ -93,7 +110,8 @@ EXPECTED: list[tuple[str, dict[str, Any], list[str]]] = [
 @pytest.mark.parametrize(("name", "configuration", "expected"), EXPECTED)
 def test_body_scope(name: str, configuration: dict[str, Any], expected: list[str]) -> None:
     architecture = architectures()[name]
-    scope = body_scope(architecture.build(**configuration).eval(), architecture.body)
+    net = architecture.build(**configuration).eval()
+    scope = body_scope(net, architecture.body, configuration.get("channels", 3))
     assert sorted(scope) == sorted(expected)
 
 
