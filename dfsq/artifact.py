@@ -104,7 +104,9 @@ def load(path: str | Path, arch: OwnNetwork | None = None) -> SRModel:
     try:
         return _rebuild(header, tensors, arch)
     except UsageError as error:
-        raise UsageError(f"{path}: {error}") from error
+        if header.get("code") is None:
+            raise ArtifactError(f"{path}: metadata and tensors do not fit together ({error}); quantize again") from error
+        raise UsageError(f"{path}: {error}") from error  # about the code that the caller named
     except (KeyError, ValueError, TypeError, AttributeError, DfsqError) as error:
         raise ArtifactError(f"{path}: metadata and tensors do not fit together ({error}); quantize again") from error
 
