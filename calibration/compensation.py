@@ -21,6 +21,10 @@ All the way they learn the noise of the calibration images, and images with less
 """
 
 
+_RESOLUTION = 1e-5
+"""Least variance that is told from rounding, of a square."""
+
+
 class Moments:
     """Second moments of the rows that a layer multiplies its weights with: x in full precision and x̂ as quantized.
 
@@ -60,7 +64,10 @@ class Moments:
             hessian = hessian - self._count * quantized_mean.outer(quantized_mean)
             cross = cross - self._count * mean.outer(quantized_mean)
         excess = max(0.0, len(hessian) / self._count - DAMPING)
-        ridge = torch.eye(len(hessian), dtype=torch.float64) * (excess * hessian.diagonal().mean())
+        variance = hessian.diagonal().mean()
+        # Products are taken in float32: what a nearly constant input varies by is mostly their rounding.
+        unsure = _RESOLUTION * self._hessian.diagonal().mean() - variance
+        ridge = torch.eye(len(hessian), dtype=torch.float64) * torch.maximum(excess * variance, unsure)
         return hessian + ridge, cross + ridge
 
 

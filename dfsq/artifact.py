@@ -105,7 +105,7 @@ def load(path: str | Path, arch: OwnNetwork | None = None) -> SRModel:
         return _rebuild(header, tensors, arch)
     except UsageError as error:
         if header.get("code") is None:
-            raise ArtifactError(f"{path}: metadata and tensors do not fit together ({error}); quantize again") from error
+            raise ArtifactError(f"{path}: metadata and tensors do not fit ({error}); quantize again") from error
         raise UsageError(f"{path}: {error}") from error  # about the code that the caller named
     except (KeyError, ValueError, TypeError, AttributeError, DfsqError) as error:
         raise ArtifactError(f"{path}: metadata and tensors do not fit together ({error}); quantize again") from error

@@ -14,7 +14,9 @@ from dfsq.networks.blocks import pad_to_multiple
 
 _MULTIPLES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64)
 _PROBE = (67, 43)
-"""Height and width of an image that few networks with requirements can process."""
+"""Least height and width of the images that are tried."""
+_FACTORS = (1, 2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67)
+"""Sides are the multiple times one of these, each side another: then they have no larger divisor in common."""
 _LEAST = 32
 """Smaller sides are tried; a network that needs larger ones gets them."""
 
@@ -74,9 +76,11 @@ def probe(net: nn.Module) -> Sizes:
     reason = ""
     for channels in (3, 1):
         for multiple in _MULTIPLES:
-            sides = [-(-side // multiple) * multiple for side in _PROBE]
+            longer = next(each for each in _FACTORS if each * multiple >= _PROBE[0])
+            shorter = next(each for each in _FACTORS if each * multiple >= _PROBE[1] and each != longer)
+            sides = (longer * multiple, shorter * multiple)
             for square in (False, True):
-                height, width = [max(sides)] * 2 if square else sides
+                height, width = (sides[0], sides[0]) if square else sides
                 result = attempt(net, noise(net, channels, height, width))
                 if isinstance(result, Tensor):
                     if scale := _scale(result, channels, height, width):
