@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from calibration.progress import Progress
+from dfsq.errors import UsageError
 from dfsq.model import SRModel
 from dfsq.nn import channel_axis
 
@@ -49,6 +50,11 @@ def measure(
             reached.clear()
             with torch.inference_mode(False), torch.enable_grad():
                 output = model(image.clone().requires_grad_())
+                if not output.requires_grad:
+                    raise UsageError(
+                        "the network takes no gradients (no_grad or detach in its forward pass), which `compensation`, "
+                        "`feedback` and `avg_bits` need; choose a recipe without them"
+                    )
                 signs = torch.randint(0, 2, output.shape, generator=generator).to(output) * 2 - 1
                 tensors = [tensor for *_, tensor in reached]
                 gradients = torch.autograd.grad(output, tensors, signs, allow_unused=True)

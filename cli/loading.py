@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from ast import literal_eval
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,11 +26,20 @@ def _arch_args(_context: click.Context, _option: click.Parameter, values: tuple[
             raise click.BadParameter(f"{value!r} is not of the form NAME=VALUE, for example residual_scale=0.1")
         if name in found:
             raise click.BadParameter(f"{name} is given twice")
-        try:
-            found[name] = json.loads(text, parse_constant=_no_constant)
-        except ValueError:
-            found[name] = text
+        found[name] = _value(text)
     return found
+
+
+def _value(text: str) -> Any:
+    """A value as JSON or Python spells it, else the text itself."""
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except ValueError:
+        pass
+    try:
+        return literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text
 
 
 def _no_constant(name: str) -> float:

@@ -72,6 +72,7 @@ def build(info: NetworkInfo, state: State, arch: OwnNetwork | None = None) -> SR
         )
     code = resolve(arch)
     net = code(**_arguments(code, info))
+    _untie(net)
     described = code.describe(net)
     alike = {described["sha256"], describe_class(type(net))["sha256"]}
     sizes = _load(net, state, described["name"])
@@ -130,6 +131,16 @@ def _arguments(code: Code, info: NetworkInfo) -> Mapping[str, Any]:
             raise UsageError(f"`arch_args` {name}={value}, but the artifact was made with {made}; leave them out")
     # A callable without parameters has been given its arguments where it was defined.
     return info.hyperparameters if code.sha256 or code.takes(info.hyperparameters) else {}
+
+
+def _untie(net: nn.Module) -> None:
+    """Give every layer parameters of its own: what layers shared is quantized for each by itself."""
+    seen: set[nn.Parameter] = set()
+    for module in net.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter in seen:
+                module.register_parameter(name, nn.Parameter(parameter.detach().clone()))
+            seen.add(parameter)
 
 
 def _info(sizes: Sizes, code: Mapping[str, str], arguments: Mapping[str, Any], how: str) -> NetworkInfo:

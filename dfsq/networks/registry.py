@@ -25,14 +25,17 @@ def architectures() -> dict[str, Architecture]:
 
 
 def ordered(found: Iterable[Architecture]) -> dict[str, Architecture]:
-    """``found`` by name, in the order of recognition. Raises :class:`DfsqError` for two of one name."""
+    """``found`` by name, in the order of recognition.
+
+    Raises :class:`DfsqError` for two of one name, and for a name that no option could give.
+    """
     result: dict[str, Architecture] = {}
     for each in sorted(found, key=lambda each: (each.order, each.name)):
+        if not each.name or each.name != each.name.lower() or ":" in each.name:
+            raise DfsqError(f"the name {each.name!r} of {_origin(each)} must be in lower case, without a colon")
         if each.name in result:
-            raise DfsqError(
-                f"two networks are called {each.name!r}: {result[each.name].title} and {each.title}; "
-                "rename or uninstall one"
-            )
+            pair = f"{_origin(result[each.name])} and {_origin(each)}"
+            raise DfsqError(f"two networks are called {each.name!r}: {pair}; rename or uninstall one")
         result[each.name] = each
     return result
 
@@ -56,10 +59,14 @@ def _shipped() -> Iterator[Architecture]:
             yield architecture
 
 
+def _origin(architecture: Architecture) -> str:
+    return f"{architecture.title} ({getattr(architecture.build, '__module__', 'unknown module')})"
+
+
 def _loaded(plugin: EntryPoint) -> Architecture:
     try:
         architecture = plugin.load()
-    except Exception as error:  # a plugin is foreign code
+    except (Exception, SystemExit) as error:  # a plugin is foreign code
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise DfsqError(f"the plugin {plugin.value} cannot be loaded: {reason}; mend or uninstall it") from error
     if not isinstance(architecture, Architecture):
