@@ -36,7 +36,7 @@ def build(info: NetworkInfo, state: State, arch: OwnNetwork | None = None) -> SR
     except (TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"cannot build {architecture.title}: {error}") from error
     load_strictly(net, state, architecture.title)
-    return SRModel(net, info, body_scope(net, architecture.body))
+    return SRModel(net, info, body_scope(net, architecture.body, info.channels))
 
 
 def _recognised(architecture: Architecture, dialect: Dialect, state: State, wanted: Wanted) -> Recognised:
