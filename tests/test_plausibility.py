@@ -74,10 +74,10 @@ def test_published_networks_pass_as_they_are(data: Path) -> None:
         model = dfsq.load(data / "checkpoints" / f"{name}.pth")
         assert (model.info.rgb_range, model.info.found["rgb_range"], model.notes) == (rgb_range, "usual", ()), name
         assert model.info.fidelity is not None
-        assert model.info.fidelity > 38, name
+        assert model.info.fidelity > 36, name
 
 
-@pytest.mark.parametrize(("file", "wrong"), [("IMDN_x2.pth", 255), ("rlfn_x2.pth", 1), ("rfdn_rep_x4.pth", 255)])
+@pytest.mark.parametrize(("file", "wrong"), [("IMDN_x4.pth", 255), ("rlfn_x2.pth", 1), ("rfdn_rep_x4.pth", 255)])
 def test_a_wrong_range_is_refused_even_where_its_picture_looks_like_one(data: Path, file: str, wrong: float) -> None:
     with pytest.raises(UsageError, match="leave `rgb_range` out, or use `force`"):
         dfsq.load(data / "checkpoints" / file, rgb_range=wrong)
