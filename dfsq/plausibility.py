@@ -23,12 +23,14 @@ from dfsq.model import NetworkInfo, SRModel
 from dfsq.networks import Recognised
 
 LEAST = 20.0
-"""dB below which a network is refused. Bicubic interpolation reaches 35, networks in a wrong range mostly 6 to 30."""
-SURE = 38.0
+"""dB below which a network is refused. Bicubic interpolation reaches 33, networks in a wrong range mostly 6 to 30."""
+SURE = 36.0
 """dB above which nothing else is tried: more than bicubic interpolation."""
 MARGIN = 2.0
 """dB by which another reading of a checkpoint must be better to be taken instead of the usual one."""
-_TOP, _LEFT, _SIDE, _BORDER = 60, 200, 40, 4
+CONTRADICTION = 6.0
+"""dB by which what the caller excluded must be better to be insisted on."""
+_TOP, _LEFT, _SIDE, _BORDER = 60, 200, 32, 4
 """Where the crop is cut, its height and width after halving, and what is not compared."""
 
 
@@ -92,7 +94,7 @@ def fidelity(model: SRModel) -> float:
 
 @cache
 def _crop() -> Tensor:
-    """LR, ``(1, 3, 40, 40)`` in 0–1, rich in edges."""
+    """LR, ``(1, 3, 32, 32)`` in 0–1, rich in edges."""
     side = 2 * _SIDE
     crop = downscale(photograph("china")[_TOP : _TOP + side, _LEFT : _LEFT + side], 2)
     return torch.from_numpy(crop / 255).float().permute(2, 0, 1)[None]
@@ -156,7 +158,7 @@ def _difference(first: NetworkInfo, second: NetworkInfo) -> tuple[str, str]:
 def _better(best: _Reading, excluded: Sequence[_Reading]) -> str:
     """What the caller excluded although it is better, in words, or ""."""
     for other in excluded:
-        if other.fidelity >= max(SURE, best.fidelity + MARGIN):
+        if other.fidelity >= max(LEAST, best.fidelity + CONTRADICTION):
             wrong, right = best.info.rgb_range, other.info.rgb_range
             return f"`rgb_range` {wrong:g} reaches {best.fidelity:.0f} dB in the check, {right:g} {other.fidelity:.0f}"
     return ""

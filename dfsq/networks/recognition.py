@@ -74,7 +74,8 @@ def scale_in(name: str) -> int | None:
     >>> scale_in("PANx3_DF2K.pth"), scale_in("4x_net.pth"), scale_in("net_x2plus_64x64.pth"), scale_in("x2x4.pth")
     (3, 4, 2, None)
     """
-    found = re.findall(r"(?<![0-9])[xX]([1-8])(?![0-9])|(?<![0-9A-Za-z])([1-8])[xX](?![0-9])", name)
+    without_sizes = re.sub(r"[0-9]+[xX][0-9]+", "", name)  # 64x64, but also x2x4
+    found = re.findall(r"[xX]([1-8])(?![0-9])|(?<![0-9A-Za-z])([1-8])[xX]", without_sizes)
     scales = {int(before or after) for before, after in found}
     return scales.pop() if len(scales) == 1 else None
 
