@@ -1,4 +1,4 @@
-"""Habits of networks that dfsq has to live with: views of maps in torch's default layout, and changing results."""
+"""Habits of networks that dfsq lives with or not: computed weights, views in torch's default layout, changing results."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize, remove_weight_norm
+from torch.nn.utils.weight_norm import WeightNorm
 from torch.overrides import TorchFunctionMode
 
 from dfsq.networks.any_size import attempt, noise
@@ -41,6 +43,16 @@ class _Reshape(TorchFunctionMode):
             if func is not Tensor.view:
                 raise
             return args[0].reshape(*args[1:], **kwargs or {})
+
+
+def compute_weights(net: nn.Module) -> None:
+    """Turn weights that ``net`` computes from other parameters, as weight normalization does, into its parameters."""
+    for module in net.modules():
+        for name in list(getattr(module, "parametrizations", ())):
+            parametrize.remove_parametrizations(module, name)
+        for hook in list(module._forward_pre_hooks.values()):
+            if isinstance(hook, WeightNorm):
+                remove_weight_norm(module, hook.name)
 
 
 def accept_channels_last(net: nn.Module, channels: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from dfsq.networks.any_size import Sizes, accept_any_size, probe
 from dfsq.networks.architecture import State
 from dfsq.networks.changing import buffers, forget_changed
 from dfsq.networks.code import Code, check_parameters, describe_class, foreign, resolve
-from dfsq.networks.habits import accept_channels_last, check_repeatable
+from dfsq.networks.habits import accept_channels_last, check_repeatable, compute_weights
 from dfsq.networks.recognition import OwnNetwork, Recognised, Wanted, variants
 from dfsq.networks.scope import body_scope
 from dfsq.networks.strict import misfit
@@ -161,13 +161,18 @@ def _load(net: nn.Module, state: State, name: str) -> Sizes | str:
     Buffers that ``net`` changes when it runs may be absent, or of another shape.
     """
     changing = _probed(net, name)[1]
-    expected = net.state_dict()
-    state = _named_alike(state, expected.keys() - changing)
-    state = {key: value for key, value in state.items() if key not in changing}
-    if reason := misfit(net, state):
+    if _misfit(net, state, changing):
+        # Checkpoints are read with weight normalization undone, and artifacts written so.
+        with foreign(f"{name} computes its weights", _REMEDY):
+            compute_weights(net)
+    if reason := _misfit(net, state, changing):
         return reason
-    net.load_state_dict(state)
+    net.load_state_dict(_named_alike(state, net, changing))
     return _run(net, name)
+
+
+def _misfit(net: nn.Module, state: State, changing: frozenset[str]) -> str:
+    return misfit(net, _named_alike(state, net, changing))
 
 
 def _run(net: nn.Module, name: str) -> Sizes:
@@ -189,8 +194,16 @@ def _probed(net: nn.Module, name: str) -> tuple[Sizes, frozenset[str]]:
     return sizes, forget_changed(net, before)
 
 
-def _named_alike(state: State, expected: set[str]) -> State:
-    """``state`` with one prefix removed from all names, or added, where they are the ``expected`` ones then."""
+def _named_alike(state: State, net: nn.Module, changing: frozenset[str]) -> State:
+    """``state`` with one prefix removed from all names, or added, where they are those of ``net`` then.
+
+    Without the buffers that are ``changing``.
+    """
+    expected = net.state_dict().keys() - changing
+    return {name: tensor for name, tensor in _renamed(state, expected).items() if name not in changing}
+
+
+def _renamed(state: State, expected: Set[str]) -> State:
     if expected <= state.keys():
         return state
     first = min(expected, default="")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 import calibration
 import dfsq
@@ -450,6 +450,31 @@ def test_a_prefix_that_is_the_networks_own(tmp_path: Path) -> None:
         state = {prefix + key: value for key, value in Outer().state_dict().items()}
         torch.save(state, tmp_path / "net.pth")
         assert dfsq.load(tmp_path / "net.pth", arch=Outer).body == ("model.inner", "model.other")
+
+
+@pytest.mark.parametrize("normalization", [weight_norm, nn.utils.weight_norm, spectral_norm])
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated")
+def test_weights_that_are_computed_become_parameters(normalization: Any, tmp_path: Path) -> None:
+    def make() -> Net:
+        net = Net()
+        net.inner = normalization(net.inner)
+        return net
+
+    with torch.no_grad():
+        net = make().eval()
+        expected = net(X)
+    computed = net.state_dict()
+    merged = {key: value for key, value in computed.items() if not key.startswith("inner.") or key == "inner.bias"}
+    for state in (computed, {**merged, "inner.weight": net.inner.weight}):
+        torch.save(state, tmp_path / "net.pth")
+        model = dfsq.load(tmp_path / "net.pth", arch=make)
+        with torch.no_grad():
+            torch.testing.assert_close(model(X), expected)
+    assert model.body == ("inner", "other")
+    quantized = calibration.quantize(model, [X])
+    dfsq.save(quantized, tmp_path / "q.safetensors")
+    with torch.inference_mode():
+        assert torch.equal(dfsq.load(tmp_path / "q.safetensors", arch=make)(X), quantized(X))
 
 
 def test_a_callable_that_does_not_fit(tmp_path: Path) -> None:
