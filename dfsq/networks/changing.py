@@ -26,7 +26,23 @@ def forget_changed(net: nn.Module, before: Mapping[str, Tensor]) -> frozenset[st
     for name, now in buffers(net).items():
         then = before.get(name)
         if then is None or then.shape != now.shape or not torch.equal(then, now):
-            parent, _, leaf = name.rpartition(".")
-            net.get_submodule(parent).register_buffer(leaf, now if then is None else then, persistent=False)
+            _register(net, name, now if then is None else then, persistent=False)
             changed.append(name)
     return frozenset(changed)
+
+
+def remember(net: nn.Module, state: Mapping[str, Tensor], changed: frozenset[str]) -> frozenset[str]:
+    """Take those ``changed`` buffers back into the state of ``net`` that ``state`` can fill, and return the others.
+
+    What a network without weights changes, a flag that it has seen data for example, a trained one may keep.
+    """
+    known = dict(net.named_buffers())
+    filled = {name for name in changed if name in state and state[name].shape == known[name].shape}
+    for name in filled:
+        _register(net, name, known[name], persistent=True)
+    return changed - filled
+
+
+def _register(net: nn.Module, name: str, buffer: Tensor, persistent: bool) -> None:
+    parent, _, leaf = name.rpartition(".")
+    net.get_submodule(parent).register_buffer(leaf, buffer, persistent)

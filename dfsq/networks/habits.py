@@ -1,4 +1,4 @@
-"""Habits of networks that dfsq lives with or not: computed weights, views in torch's default layout, changing results."""
+"""Habits of networks, which dfsq lives with or not: computed weights, views in one memory layout, changing results."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from dfsq.errors import UsageError
 from dfsq.model import NetworkInfo, SRModel
 from dfsq.networks.any_size import Sizes, accept_any_size, probe
 from dfsq.networks.architecture import State
-from dfsq.networks.changing import buffers, forget_changed
+from dfsq.networks.changing import buffers, forget_changed, remember
 from dfsq.networks.code import Code, check_parameters, describe_class, foreign, resolve
 from dfsq.networks.habits import accept_channels_last, check_repeatable, compute_weights
 from dfsq.networks.recognition import OwnNetwork, Recognised, Wanted, variants
@@ -161,18 +161,18 @@ def _load(net: nn.Module, state: State, name: str) -> Sizes | str:
     Buffers that ``net`` changes when it runs may be absent, or of another shape.
     """
     changing = _probed(net, name)[1]
-    if _misfit(net, state, changing):
+    expected = net.state_dict().keys()
+    if not expected <= _renamed(state, expected).keys():
         # Checkpoints are read with weight normalization undone, and artifacts written so.
         with foreign(f"{name} computes its weights", _REMEDY):
             compute_weights(net)
-    if reason := _misfit(net, state, changing):
+    state = _renamed(state, net.state_dict().keys())
+    changing = remember(net, state, changing)
+    state = {key: tensor for key, tensor in state.items() if key not in changing}
+    if reason := misfit(net, state):
         return reason
-    net.load_state_dict(_named_alike(state, net, changing))
+    net.load_state_dict(state)
     return _run(net, name)
-
-
-def _misfit(net: nn.Module, state: State, changing: frozenset[str]) -> str:
-    return misfit(net, _named_alike(state, net, changing))
 
 
 def _run(net: nn.Module, name: str) -> Sizes:
@@ -194,16 +194,8 @@ def _probed(net: nn.Module, name: str) -> tuple[Sizes, frozenset[str]]:
     return sizes, forget_changed(net, before)
 
 
-def _named_alike(state: State, net: nn.Module, changing: frozenset[str]) -> State:
-    """``state`` with one prefix removed from all names, or added, where they are those of ``net`` then.
-
-    Without the buffers that are ``changing``.
-    """
-    expected = net.state_dict().keys() - changing
-    return {name: tensor for name, tensor in _renamed(state, expected).items() if name not in changing}
-
-
 def _renamed(state: State, expected: Set[str]) -> State:
+    """``state`` with one prefix removed from all names, or added, where it has all the ``expected`` ones then."""
     if expected <= state.keys():
         return state
     first = min(expected, default="")

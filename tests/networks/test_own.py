@@ -272,6 +272,23 @@ class Remembering(Net):
         return super().body(x - self.get_buffer("mean")) * self.mask
 
 
+class Initialized(Net):
+    """Chooses a factor by the first image it sees, unless a checkpoint holds it."""
+
+    seen: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(1))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.bool))
+
+    def body(self, x: Tensor) -> Tensor:
+        if not self.seen:
+            self.factor.data.fill_(1 / float(x.std()))
+            self.seen.fill_(True)
+        return super().body(x) * self.factor
+
+
 class Viewing(Net):
     """Views maps as only torch's default layout allows."""
 
@@ -372,6 +389,7 @@ BODIES: list[tuple[type[Net], tuple[str, ...]]] = [
     (Square, ("inner", "other")),
     (Overwriting, ("inner", "other")),
     (Remembering, ("inner", "other")),
+    (Initialized, ("inner", "other")),
     (Viewing, ("inner", "other")),
     (Recursive, ("inner",)),
     (Tied, ("inner", "other", "third")),
@@ -427,6 +445,17 @@ def test_a_wrapped_network_keeps_its_input(tmp_path: Path) -> None:
     with torch.no_grad():
         dfsq.wrap(Overwriting(), scale=2)(x)
     assert torch.equal(x, X)
+
+
+def test_what_a_trained_network_has_seen_is_loaded(tmp_path: Path) -> None:
+    with torch.no_grad():
+        net = Initialized().eval()
+        expected = net(X)
+    assert net.seen
+    torch.save(net.state_dict(), tmp_path / "net.pth")
+    model = dfsq.load(tmp_path / "net.pth", arch=Initialized)
+    with torch.no_grad():
+        torch.testing.assert_close(model(X), expected)
 
 
 @pytest.mark.parametrize("prefix", ["module.", "net_g.", "model.", "a.b."])
