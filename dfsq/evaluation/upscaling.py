@@ -95,7 +95,7 @@ def _whole(model: SRModel, colour: Pixels) -> Tensor:
         return network(x)
     except torch.cuda.OutOfMemoryError as error:
         size = f"{x.shape[3]}×{x.shape[2]}"
-        raise DfsqError(f"{size} pixels are too many for {x.device}; use --device cpu") from error
+        raise DfsqError(f"{size} pixels are too many for {x.device}; upscale them on the CPU") from error
 
 
 def _to_pixels(maps: Tensor, result: Pixels) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from dfsq.errors import CheckpointError
+from dfsq.errors import CheckpointError, UsageError
 
 State = dict[str, Tensor]
 """Parameter names and tensors, containers and wrapper prefixes already removed."""
@@ -111,6 +111,13 @@ def image_channels(channels: int) -> int:
     if channels not in (1, 3):
         raise CheckpointError(f"the network takes {channels} channels; only 3 (RGB) and 1 (luminance) are supported")
     return channels
+
+
+def chosen_scale(scale: int | None, candidates: tuple[int, ...]) -> int:
+    """The ``scale`` asked for, or the first candidate. Raises :class:`UsageError` for one that is no candidate."""
+    if scale is not None and scale not in candidates:
+        raise UsageError(f"scale {scale}, but this checkpoint upscales by {', '.join(map(str, candidates))}")
+    return scale or candidates[0]
 
 
 Rule = tuple[str, str | Callable[[re.Match[str]], str]]

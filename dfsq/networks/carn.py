@@ -9,8 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dfsq.errors import UsageError
-from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, image_channels, rename_keys
+from dfsq.networks.architecture import (
+    Architecture,
+    Dialect,
+    Hyperparameters,
+    State,
+    chosen_scale,
+    image_channels,
+    rename_keys,
+)
 from dfsq.networks.blocks import conv, mean_shift, mean_shift_range, upsampling_steps
 
 BLOCKS = 3
@@ -147,10 +154,7 @@ def _heads(state: State) -> tuple[int, ...]:
 
 def _hyperparameters(state: State, scale: int | None) -> Hyperparameters:
     """One file holds the heads of several scales: without a choice the smallest is taken."""
-    heads = _scales(state)
-    if scale is not None and scale not in heads:
-        raise UsageError(f"scale {scale}: this CARN checkpoint upscales by {', '.join(map(str, heads))}")
-    scale = scale or heads[0]
+    scale = chosen_scale(scale, _scales(state))
     features = state["entry.weight"].shape[0]
     return {
         "scale": scale,

@@ -9,6 +9,7 @@ from dfsq.networks.architecture import (
     Dialect,
     Hyperparameters,
     State,
+    chosen_scale,
     count,
     image_channels,
     rename_keys,
@@ -46,7 +47,7 @@ class FSRCNN(nn.Module):
 def _hyperparameters(state: State, scale: int | None) -> Hyperparameters:
     first = state["first_part.0.weight"].shape
     return {
-        "scale": scale or SCALES[0],
+        "scale": chosen_scale(scale, SCALES),
         "features": first[0],
         "shrunken": state["mid_part.0.weight"].shape[0],
         # What remains without shrinking and expanding; every convolution is followed by its activation.

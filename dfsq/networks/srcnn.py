@@ -8,7 +8,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dfsq.evaluation.bicubic import enlarge
-from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, image_channels, rename_keys
+from dfsq.networks.architecture import (
+    Architecture,
+    Dialect,
+    Hyperparameters,
+    State,
+    chosen_scale,
+    image_channels,
+    rename_keys,
+)
 from dfsq.networks.blocks import conv, numbered_convs
 
 SCALES = (2, 3, 4)
@@ -37,7 +45,7 @@ class SRCNN(nn.Module):
 def _hyperparameters(state: State, scale: int | None) -> Hyperparameters:
     weights = numbered_convs(state)
     return {
-        "scale": scale or SCALES[0],
+        "scale": chosen_scale(scale, SCALES),
         "widths": [weight.shape[0] for weight in weights[:-1]],
         "kernels": [weight.shape[-1] for weight in weights],
         "channels": image_channels(weights[0].shape[1]),

@@ -11,6 +11,7 @@ from dfsq.networks.architecture import (
     Dialect,
     Hyperparameters,
     State,
+    chosen_scale,
     count,
     image_channels,
     rename_keys,
@@ -55,7 +56,7 @@ class VDSR(nn.Module):
 def _hyperparameters(state: State, scale: int | None) -> Hyperparameters:
     first = state["input.weight"].shape
     return {
-        "scale": scale or SCALES[0],
+        "scale": chosen_scale(scale, SCALES),
         "layers": count(state, "residual_layer.{}."),
         "features": first[0],
         "bias": "input.bias" in state,

@@ -42,7 +42,10 @@ CONFIGURATIONS: list[tuple[str, dict[str, Any]]] = [
     *(("srcnn", {"scale": s, "widths": [8, 6], "kernels": [9, s - 1, 5]}) for s in (2, 4)),
     *(("vdsr", {"scale": s, "layers": s, "features": 8, "bias": s == 3}) for s in (2, 3, 4)),
 ]
-VARIANTS = [(name, {**each, "channels": channels}) for name, each in CONFIGURATIONS for channels in (3, 1)]
+FIRST = {name: each for name, each in reversed(CONFIGURATIONS)}
+VARIANTS = [(name, {**each, "channels": 3}) for name, each in CONFIGURATIONS]
+VARIANTS += [(name, {**each, "channels": 1}) for name, each in FIRST.items()]
+VARIANTS += [("rrdb", {**FIRST["rrdb"], "scale": 2, "unshuffle": 2, "channels": 1})]
 
 
 def random_state(name: str, configuration: dict[str, Any]) -> tuple[nn.Module, State]:
@@ -105,7 +108,7 @@ def test_built_again_from_its_description(name: str, configuration: dict[str, An
 
 @pytest.mark.parametrize("name", sorted(architectures()))
 def test_descriptions_from_before_luminance_networks_mean_three_channels(name: str) -> None:
-    configuration = next(each for known, each in CONFIGURATIONS if known == name)
+    configuration = FIRST[name]
     model = from_state(random_state(name, configuration)[1], scale=configuration["scale"])
     info = replace(model.info, hyperparameters=configuration)
     images = torch.rand(1, 3, 16, 18)

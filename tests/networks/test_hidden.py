@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dfsq.errors import CheckpointError
+from dfsq.errors import CheckpointError, UsageError
 from dfsq.networks import architectures, from_state
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -75,6 +75,8 @@ def test_every_value_gives_another_network_of_the_same_shapes(
 @pytest.mark.parametrize("name", ["pan", "rrdb", "fsrcnn", "srcnn", "vdsr"])
 def test_a_scale_that_shapes_hide_can_be_asked_for(name: str) -> None:
     assert from_state(state_of(name), scale=3)(torch.rand(1, 3, 12, 14)).shape == (1, 3, 36, 42)
+    with pytest.raises(UsageError, match="scale 7, but this .* upscales by 2"):
+        from_state(state_of(name), scale=7)
 
 
 def test_heads_of_a_file_for_several_scales() -> None:
