@@ -1,7 +1,7 @@
 """The dfsq artifact: one safetensors file that holds a quantized network and how it came about.
 
-:mod:`~dfsq.artifact.header` says what the header holds, :mod:`~dfsq.artifact.file` how it and the tensors lie in a file,
-:mod:`~dfsq.artifact.model` how a model becomes both. Only the last needs torch, which is imported when it is used.
+:mod:`~dfsq.artifact.header` says what the header holds, :mod:`~dfsq.artifact.file` how it and the tensors lie in a
+file, :mod:`~dfsq.artifact.model` how a model becomes both. Only the last needs torch, and is imported when it is used.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ Value = TypeVar("Value")
 def parse(text: str | bytes) -> dict[str, Any]:
     """The JSON object that ``text`` is.
 
-    Raises ValueError for anything that two readers may understand differently (a key twice, NaN, a number beyond float64,
-    half a surrogate pair), for values deeper than MAX_DEPTH, and for what is no object.
+    Raises ValueError for anything that two readers may understand differently (a key twice, NaN, a number beyond
+    float64, half a surrogate pair), for values deeper than MAX_DEPTH, and for what is no object.
     """
     try:
         document = json.loads(text, object_pairs_hook=_once_each, parse_constant=_refuse, parse_float=_finite)

@@ -1,7 +1,8 @@
 """The bytes of an artifact: a safetensors file whose ``__metadata__`` holds a header and a checksum. Needs no torch.
 
-``__metadata__["dfsq"]`` is the header, one JSON object (:mod:`dfsq.artifact.header`); ``__metadata__["dfsq_sha256"]`` the
-SHA-256 of that text and all tensors, by :func:`checksum`. In version 1 the header itself held a checksum, of the tensors.
+``__metadata__["dfsq"]`` is the header, one JSON object (:mod:`dfsq.artifact.header`); ``__metadata__["dfsq_sha256"]``
+is the SHA-256 of that text and all tensors, by :func:`checksum`. In version 1 the header itself held a checksum, of the
+tensors alone.
 """
 
 from __future__ import annotations

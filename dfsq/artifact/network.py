@@ -1,4 +1,4 @@
-"""Whether a header describes the network whose tensors are in the file: found out on shapes alone, before memory is taken."""
+"""Whether a header describes the network whose tensors are in the file: found out on shapes, before memory is taken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Building a network no larger than its file: counts in a header, and numbers in the names of parameters, may be made up.
+"""Building a network no larger than its file: counts in a header, and numbers in parameters' names, may be made up.
 
 A constructor is told how many blocks and channels to make, and makes them before anybody can compare them with the
 tensors in the file. Here its tensors are counted while it makes them.

@@ -34,7 +34,7 @@ def pack(codes: Tensor, bits: int) -> Tensor:
 def unpack(packed: Tensor, bits: int, shape: tuple[int, ...]) -> Tensor:
     """Inverse of :func:`pack`: int64 of the given ``shape``.
 
-    Raises ValueError when it is not uint8 ``(bytes,)``, or the number of bytes does not fit, before anything is allocated.
+    Raises ValueError when it is not uint8 ``(bytes,)``, or the number of bytes does not fit.
     """
     count = math.prod(shape)
     if packed.dtype != torch.uint8 or packed.dim() != 1:
