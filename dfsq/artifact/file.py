@@ -157,6 +157,8 @@ def _spans(index: Mapping[str, Any], length: int) -> list[tuple[int, int, str, s
     """
     spans = []
     for name in index.keys() - {"__metadata__"}:
+        if not name.isprintable():
+            raise ValueError(f"the name {label(name)} is not printable")
         fields = Fields(index[name], label(name))
         dtype, size = _DTYPES[fields.one_of("dtype", tuple(_DTYPES))]
         shape = fields.sizes("shape")

@@ -23,7 +23,7 @@ from dfsq import networks, nn
 from dfsq.artifact import file
 from dfsq.artifact.fields import label, parse
 from dfsq.artifact.header import Header, LayerRecord
-from dfsq.artifact.network import check_network
+from dfsq.artifact.network import check_output, check_shapes
 from dfsq.errors import ArtifactError, DfsqError, UsageError
 from dfsq.files import write_atomically
 from dfsq.model import NetworkInfo, Quantization, SRModel
@@ -151,7 +151,7 @@ def _rebuilt(artifact: file.Artifact, build: Build) -> SRModel:
         if prod(record.shape) > 8 * len(artifact.content):
             raise ValueError(f"layers.{label(name)}.shape is {list(record.shape)}: more weights than the file has bits")
         shapes[f"{name}.weight"] = record.shape
-    check_network(header, shapes)
+    check_shapes(header, shapes)
     state = decode_tensors(artifact.content)
     _check_finite(state)
     weights, inputs = {}, {}
@@ -176,6 +176,7 @@ def _rebuilt(artifact: file.Artifact, build: Build) -> SRModel:
     with Bounded(shapes):
         model = build(info, dict(state))
     _check_kinds(model, state)
+    check_output(header, model)
     for name, record in header.layers.items():
         layer = model.net.get_submodule(name)
         quantizer = _input_quantizer(name, record, inputs[name], layer)

@@ -15,7 +15,7 @@ class Stored:
         """Raises ValueError where there is a tensor that is not ``known``."""
         unknown = sorted(tensors.keys() - set(known))
         if unknown:
-            raise ValueError(f"there is no use for the tensor {ascii(unknown[0])}; known: {', '.join(known)}")
+            raise ValueError(f"there is no use for the tensor {unknown[0]!a}; known: {', '.join(known)}")
         self._tensors = tensors
 
     def __contains__(self, name: str) -> bool:

@@ -92,8 +92,8 @@ def quantize(
 ) -> Tensor:
     """Quantize ``samples`` ``(N, n, C)``, contiguous, as :class:`dfsq.nn.SubsetQuantizer` does; same shape.
 
-    ``order`` and ``shares``: those of :class:`dfsq.nn.ErrorFeedback`, or None. Raises ValueError for tensors that do not
-    fit together, for C takes their lengths on trust.
+    ``order`` and ``shares``: those of :class:`dfsq.nn.ErrorFeedback`, or None. Raises ValueError for tensors that do
+    not fit together, for C takes their lengths on trust.
     """
     if library is None:
         raise RuntimeError("the C code has not been built")
