@@ -11,8 +11,8 @@ import click
 
 from cli.calibrating import quantize_model
 from cli.console import note, print_table
+from cli.loading import body_option, checkpoint_options, load_model
 from cli.options import (
-    checkpoint_options,
     common_options,
     compile_option,
     data_options,
@@ -70,6 +70,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone, unrounded.  [default: a table]")
 @report_option
 @checkpoint_options
+@body_option
 @compile_option
 @quiet_option
 @common_options
@@ -99,7 +100,6 @@ def compare(
         raise click.UsageError(f"--bits {','.join(bits)}: give whole numbers, for example 4,3,2")
 
     import calibration
-    import dfsq
     from dfsq.evaluation import benchmarks, samples
     from dfsq.report.comparison import comparison_table
     from dfsq.report.json_report import to_json
@@ -109,7 +109,7 @@ def compare(
     check_outputs([checkpoint], [], reports)
     shared = {} if patches is None else {"patches": patches}
     chosen = [calibration.recipe(name, w_bits=int(b), a_bits=int(b), **shared) for b in bits for name in recipes]
-    model = dfsq.load(checkpoint, device=device, **overrides)
+    model = load_model(checkpoint, quiet, device=device, **overrides)
     names = sets or (benchmarks.available(data) if data else ())
     found = [benchmarks.find(data, name, model.scale) for name in names] if data else [samples.benchmark(model.scale)]
     if not data:

@@ -11,8 +11,8 @@ import click
 from click.core import ParameterSource
 
 from cli.console import note, print_report
+from cli.loading import checkpoint_options, load_model
 from cli.options import (
-    checkpoint_options,
     common_options,
     compile_option,
     data_options,
@@ -125,7 +125,6 @@ def evaluate(
         data = None  # what is typed wins over what is set for good
     _check_options(data, sets, hr, lr, len(models), max_drop)
 
-    import dfsq
     from dfsq.evaluation.evaluator import evaluate_bicubic
     from dfsq.report.json_report import read_json
     from dfsq.report.report import ModelReport, Report
@@ -133,7 +132,10 @@ def evaluate(
     device = prepare(device, compile_)
     check_outputs(models, [], reports)
     earlier = read_json(baseline) if baseline else None
-    loaded = [(name, dfsq.load(path, device=device, **overrides), _size(path)) for name, path in _names(models).items()]
+    loaded = [
+        (name, load_model(path, quiet, device=device, **overrides), _size(path))
+        for name, path in _names(models).items()
+    ]
     scale = _common_scale(loaded)
     benchmarks = _benchmarks(data, sets, hr, lr, scale)
     if not (data or hr):

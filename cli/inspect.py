@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.options import checkpoint_options, common_options
+from cli.loading import body_option, checkpoint_options, load_model
+from cli.options import common_options
 
 if TYPE_CHECKING:
     from dfsq.model import SRModel
@@ -19,22 +20,19 @@ if TYPE_CHECKING:
 @click.option("--layer", metavar="NAME", help="Show the quantization points of this layer's channels.  [default: none]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.  [default: off]")
 @checkpoint_options
+@body_option
 @common_options
 def inspect(
     file: str,
     layer: str | None,
     as_json: bool,
-    arch: str | None,
-    scale: int | None,
-    rgb_range: float | None,
-    device: str,
+    **overrides: Any,
 ) -> None:
     """Show the network, layers, bits, recipe and provenance of an artifact or checkpoint FILE."""
-    import dfsq
     from dfsq import artifact
     from dfsq.errors import UsageError
 
-    model = dfsq.load(file, arch=arch, scale=scale, rgb_range=rgb_range, device=device)
+    model = load_model(file, quiet=False, **overrides)
     header = artifact.read_header(Path(file)) if model.quantization else {}
     if layer is not None:
         known = [name for name, module in model.net.named_modules() if hasattr(module, "input_quantizer")]
@@ -56,6 +54,9 @@ def _network(model: SRModel) -> dict[str, Any]:
         "hyperparameters": dict(info.hyperparameters),
         "scale": info.scale,
         "rgb_range": info.rgb_range,
+        "channels": info.channels,
+        "found": dict(info.found),
+        "fidelity": info.fidelity,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "body": list(model.body),
     }
@@ -66,10 +67,15 @@ def _print_summary(model: SRModel, header: dict[str, Any], file: str) -> None:
 
     network = _network(model)
     hyperparameters = ", ".join(f"{key} {value}" for key, value in network["hyperparameters"].items())
+    fidelity = network["fidelity"]
     rows = [
-        ("network", f"{network['architecture']} ×{network['scale']}"),
+        ("network", f"{network['architecture']}{_how(model, 'architecture')}"),
+        ("scale", f"×{network['scale']}{_how(model, 'scale')}"),
         ("hyper-parameters", hyperparameters),
-        ("input range", f"0–{network['rgb_range']:g}"),
+        ("input range", f"0–{network['rgb_range']:g}{_how(model, 'rgb_range')}"),
+        ("colour", "RGB" if network["channels"] == 3 else "luminance; Cb and Cr are enlarged bicubically"),
+        ("weights", model.info.found.get("weights", "")),
+        ("plausibility", "not checked" if fidelity is None else f"{fidelity:.1f} dB"),
         ("parameters", f"{network['parameters']:,}"),
     ]
     if Path(file).exists():
@@ -97,6 +103,11 @@ def _print_summary(model: SRModel, header: dict[str, Any], file: str) -> None:
         for name, each in header["layers"].items()
     ]
     print_table("Quantized layers", ("layer", "weight", "weight bits", "input bits"), layers)
+
+
+def _how(model: SRModel, what: str) -> str:
+    """How something about the network was found, in brackets."""
+    return f" ({model.info.found[what]})" if what in model.info.found else ""
 
 
 def _print_points(model: SRModel, layer: str) -> None:

@@ -11,6 +11,7 @@ import click
 from cli.compare import compare
 from cli.demo import demo
 from cli.evaluate import evaluate
+from cli.flags import with_flags
 from cli.inspect import inspect
 from cli.networks import networks
 from cli.quantize import quantize
@@ -76,5 +77,5 @@ def _raise_in_debug(arguments: list[str]) -> None:
 
 def _fail(message: str, code: int) -> NoReturn:
     if distributed.is_first_to_fail():
-        click.echo(f"dfsq: {' '.join(message.split())}", err=True)
+        click.echo(f"dfsq: {' '.join(with_flags(message, group).split())}", err=True)
     sys.exit(code)

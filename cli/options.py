@@ -27,26 +27,6 @@ def quiet_option(command: Command) -> Command:
     )
 
 
-def checkpoint_options(command: Command) -> Command:
-    """Add what overrides the detection of a checkpoint's network, and the device."""
-    for option in (
-        click.option("--device", default="cpu", show_default=True, help="Torch device, for example cuda or cuda:1."),
-        click.option(
-            "--rgb-range",
-            type=click.FloatRange(min=0, min_open=True),
-            help="Input range of the network: 1 or 255.  [default: the architecture's]",
-        ),
-        click.option(
-            "--scale",
-            type=click.IntRange(1, 16),
-            help="Upscaling factor; chooses the head of a multi-scale checkpoint.  [default: read from shapes]",
-        ),
-        click.option("--arch", metavar="NAME", help="Architecture, see `dfsq networks`.  [default: detected]"),
-    ):
-        command = option(command)
-    return command
-
-
 def data_options(command: Command) -> Command:
     """Add where benchmark sets lie."""
     return click.option(

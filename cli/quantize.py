@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,8 @@ import click
 
 from cli.calibrating import quantize_model
 from cli.console import note, print_report, print_table, size_text
+from cli.loading import body_option, checkpoint_options, load_model
 from cli.options import (
-    checkpoint_options,
     common_options,
     compile_option,
     data_options,
@@ -127,6 +128,7 @@ def _layer_bits(
 @click.option("--no-eval", is_flag=True, help="Do not evaluate.  [default: off]")
 @report_option
 @checkpoint_options
+@body_option
 @compile_option
 @quiet_option
 @common_options
@@ -144,8 +146,11 @@ def quantize(
     no_eval: bool,
     reports: tuple[Path, ...],
     arch: str | None,
+    arch_args: Mapping[str, Any],
     scale: int | None,
     rgb_range: float | None,
+    force: bool,
+    body: tuple[str, ...],
     device: str,
     compile_: bool,
     quiet: bool,
@@ -179,7 +184,17 @@ def quantize(
     recipe = calibration.recipe(recipe_name, **changes)
     output = output or Path(f"{Path(checkpoint).stem}-{_bits(recipe)}.safetensors")
     check_outputs([checkpoint], [output], reports)
-    model = dfsq.load(checkpoint, arch=arch, scale=scale, rgb_range=rgb_range, device=device)
+    model = load_model(
+        checkpoint,
+        quiet,
+        arch=arch,
+        arch_args=arch_args,
+        scale=scale,
+        rgb_range=rgb_range,
+        force=force,
+        body=body,
+        device=device,
+    )
     benchmarks = _benchmarks(data, sets, model.scale)
     quantized = quantize_model(model, recipe, calib, quiet, is_lr=calib_is_lr)
     size = dfsq.save(quantized, output)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.console import note, progress
-from cli.options import checkpoint_options, common_options, compile_option, number_or, prepare, quiet_option
+from cli.loading import checkpoint_options, load_model
+from cli.options import common_options, compile_option, number_or, prepare, quiet_option
 from cli.outputs import check_outputs
 from dfsq import distributed
 from dfsq.errors import DfsqError, ImageError, UsageError
@@ -74,12 +75,10 @@ def upscale(
     if isinstance(tile, int) and device != "cpu":
         raise click.UsageError(f"--tile {tile} works on the CPU; leave it out, or --device {device}")
 
-    import dfsq
-
     jobs = _jobs(inputs, output)
     check_outputs([model, *(str(source) for source, _ in jobs)], [target for _, target in jobs], [])
     device = prepare(device, compile_)
-    upscaler = _Upscaler(dfsq.load(model, device=device, **overrides), tile, scratch, quiet)
+    upscaler = _Upscaler(load_model(model, quiet, device=device, **overrides), tile, scratch, quiet)
     with progress(quiet) as advance:
 
         def run(job: tuple[int, tuple[Path, Path]]) -> bool:

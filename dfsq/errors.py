@@ -1,7 +1,8 @@
 """Failures that a user can act on.
 
 Every message is one line that names the value, the limit and the remedy. The command line prints it and exits with
-:attr:`DfsqError.exit_code`; a caller from Python catches the type.
+:attr:`DfsqError.exit_code`; a caller from Python catches the type. Parameters stand in backquotes, which the command
+line replaces by its flags.
 """
 
 

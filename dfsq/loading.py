@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
-from dfsq import artifact, networks
-from dfsq.checkpoint import read_state, sha256_of
+from dfsq import artifact, networks, plausibility
+from dfsq.checkpoint import read_states, sha256_of
 from dfsq.errors import CheckpointError
 from dfsq.model import SRModel
+from dfsq.networks.recognition import OwnNetwork, Wanted, scale_in
+from dfsq.networks.scope import matching
 
 EMBEDDED = {"edsr-baseline-x2": "edsr_baseline_x2.safetensors"}
 """Checkpoints that come with the package, by the name that stands for a path."""
@@ -18,28 +22,55 @@ EMBEDDED = {"edsr-baseline-x2": "edsr_baseline_x2.safetensors"}
 def load(
     path: str | Path,
     *,
-    arch: str | None = None,
+    arch: OwnNetwork | None = None,
+    arch_args: Mapping[str, Any] | None = None,
     scale: int | None = None,
     rgb_range: float | None = None,
+    body: tuple[str, ...] = (),
+    check: bool = True,
+    force: bool = False,
     device: str = "cpu",
 ) -> SRModel:
     """Load a full-precision checkpoint, a dfsq artifact, or an embedded checkpoint by name (``"edsr-baseline-x2"``).
 
-    ``arch``, ``scale`` and ``rgb_range`` override what a checkpoint's names and shapes say; an artifact knows its own.
-    Returns the model in evaluation mode on ``device``. Raises :class:`~dfsq.errors.CheckpointError`,
-    :class:`~dfsq.errors.ArtifactError` or :class:`~dfsq.errors.UsageError`.
+    ``arch`` names a known architecture, or code of your own: ``FILE.py:NAME``, ``MODULE:NAME`` or a callable, which is
+    run. ``arch_args``, ``scale`` and ``rgb_range`` override what a checkpoint's names, shapes and the plausibility
+    check say, ``body`` (shell-style patterns) which layers are quantized; an artifact knows its own. ``check`` False
+    skips the check of :mod:`dfsq.plausibility`, and ``force`` goes on with a note where it fails. Returns the model in
+    evaluation mode on ``device``, with ``notes`` that a user should read. Raises
+    :class:`~dfsq.errors.CheckpointError`, :class:`~dfsq.errors.ArtifactError` or :class:`~dfsq.errors.UsageError`.
     """
     if str(path) in EMBEDDED and not Path(path).exists():
         with as_file(files("dfsq") / "data" / EMBEDDED[str(path)]) as embedded:
-            return load(embedded, arch=arch, scale=scale, rgb_range=rgb_range, device=device)
+            return load(
+                embedded,
+                arch=arch,
+                arch_args=arch_args,
+                scale=scale,
+                rgb_range=rgb_range,
+                body=body,
+                check=check,
+                force=force,
+                device=device,
+            )
     path = Path(path)
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder; name the checkpoint file in it")
     if artifact.is_artifact(path):
-        return artifact.load(path).to(device)
+        return artifact.load(path, arch=arch).to(device)
+    wanted = Wanted(arch, arch_args or {}, scale, rgb_range, scale_in(path.name))
+    found = read_states(path)
     try:
-        model = networks.from_state(read_state(path), arch=arch, scale=scale, rgb_range=rgb_range)
+        index, recognised = networks.recognise([each.state for each in found], wanted)
+        model = plausibility.choose(recognised, force) if check else recognised.build(recognised.variants[0])
+        if body:
+            model.body = matching(model.net, body)
     except CheckpointError as error:
-        raise CheckpointError(str(error) if str(path) in str(error) else f"{path}: {error}") from error.__cause__
-    model.info = replace(model.info, source=path.name, source_sha256=sha256_of(path))
+        raise type(error)(str(error) if str(path) in str(error) else f"{path}: {error}") from error.__cause__
+    model.info = replace(
+        model.info,
+        found={**model.info.found, "weights": found[index].where},
+        source=path.name,
+        source_sha256=sha256_of(path),
+    )
     return model.to(device)

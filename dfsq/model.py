@@ -71,6 +71,8 @@ class SRModel(nn.Module):
         self.body = body
         """Names, within ``net``, of the layers that quantization replaces (the body scope, DFSQ §4.1)."""
         self.quantization = quantization
+        self.notes: tuple[str, ...] = ()
+        """What whoever loaded the model should know, a line each: a range that was guessed, a file that has changed."""
 
     @property
     def scale(self) -> int:

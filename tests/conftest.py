@@ -31,11 +31,23 @@ def _seed() -> None:
 
 @pytest.fixture
 def small_model() -> SRModel:
-    """A randomly initialised EDSR ×2 with two blocks of eight features."""
+    """An EDSR ×2 with two blocks of eight features, random but for what carries the colours through: it enlarges by
+    repeating pixels, and adds some noise of its own."""
     from dfsq.networks.edsr import EDSR
 
     net = EDSR(scale=2, blocks=2, features=8, residual_scale=1.0)
     for shift in (net.sub_mean, net.add_mean):
         torch.nn.init.dirac_(shift.weight)
         torch.nn.init.zeros_(shift.bias)
+    upsampler, last = net.tail[0][0], net.tail[1]
+    with torch.no_grad():
+        for layer in (*net.body.modules(), upsampler, last):
+            if isinstance(layer, torch.nn.Conv2d):
+                layer.weight.mul_(0.1)
+                layer.bias.mul_(0.1)
+        for colour in range(3):
+            net.head[0].weight[colour] = 0
+            net.head[0].weight[colour, colour, 1, 1] = 1
+            upsampler.weight[4 * colour : 4 * colour + 4, colour, 1, 1] += 1
+            last.weight[colour, colour, 1, 1] += 1
     return networks.from_state(net.state_dict())

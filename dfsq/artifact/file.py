@@ -1,13 +1,15 @@
 """The bytes of an artifact: a safetensors file whose ``__metadata__`` holds a header and a checksum. Needs no torch.
 
-``__metadata__["dfsq"]`` is the header, one JSON object (:mod:`dfsq.artifact.header`); ``__metadata__["dfsq_sha256"]``
-is the SHA-256 of that text and all tensors, by :func:`checksum`. In version 1 the header itself held a checksum, of the
-tensors alone.
+``__metadata__["dfsq"]`` is the header, one JSON object (:mod:`dfsq.artifact.header`). Its field ``checksum`` is the
+SHA-256 of its text, with zeros for the checksum, and of all tensors; in version 1 ``tensors_sha256`` was that of the
+tensors alone. It stands inside, for safetensors writes several metadata in any order, and the same model gives the same
+bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 import stat
@@ -22,7 +24,8 @@ from dfsq.artifact.header import VERSION, Header
 from dfsq.errors import ArtifactError
 
 METADATA_KEY = "dfsq"
-CHECKSUM_KEY = "dfsq_sha256"
+_BLANK = "0" * 64
+"""What stands in for the checksum while it is computed."""
 _MAX_INDEX = 2**24
 """Bytes of JSON before the tensors. A network of a thousand layers takes a thirtieth of that."""
 _DTYPES = {
@@ -87,11 +90,7 @@ def read(path: Path) -> Artifact:
         raise ArtifactError(f"{path} is truncated or damaged ({error}); quantize the checkpoint again") from error
     data = memoryview(content)[8 + length :]
     parts = [Part(name, dtype, shape, data[start:stop]) for start, stop, name, dtype, shape in spans]
-    if document["version"] == 1:
-        right = checksum("", parts) == document.get("tensors_sha256")
-    else:
-        right = checksum(metadata[METADATA_KEY], parts) == metadata.get(CHECKSUM_KEY)
-    if not right:
+    if not _is_right(metadata[METADATA_KEY], document, parts):
         raise ArtifactError(
             f"{path}: header and tensors do not match their checksum; copy it or quantize the checkpoint again"
         )
@@ -101,8 +100,27 @@ def read(path: Path) -> Artifact:
         raise ArtifactError(f"{path} has an impossible header ({error}); quantize the checkpoint again") from error
 
 
-def checksum(header: str, parts: Iterable[Part]) -> str:
-    """SHA-256 of the text of a header and of tensors, in hexadecimal; the tensors' order does not matter."""
+def metadata(header: Header, parts: Iterable[Part]) -> dict[str, str]:
+    """The ``__metadata__`` of an artifact with this header and these tensors.
+
+    Raises TypeError or ValueError for values that JSON does not have.
+    """
+    blank = json.dumps({**header.to_json(), "checksum": _BLANK}, sort_keys=True, allow_nan=False)
+    whole = json.dumps({**header.to_json(), "checksum": _checksum(blank, parts)}, sort_keys=True)
+    Header.from_json(parse(whole))  # what is written can be read
+    return {METADATA_KEY: whole}
+
+
+def _is_right(text: str, document: Mapping[str, Any], parts: Iterable[Part]) -> bool:
+    if document["version"] == 1:
+        return document.get("tensors_sha256") == _checksum("", parts)
+    claimed = document.get("checksum")
+    blank = text.replace(claimed, _BLANK) if isinstance(claimed, str) and len(claimed) == len(_BLANK) else text
+    return claimed == _checksum(blank, parts)
+
+
+def _checksum(header: str, parts: Iterable[Part]) -> str:
+    """SHA-256 in hexadecimal; the tensors' order does not matter."""
     digest = hashlib.sha256(header.encode())
     for part in sorted(parts, key=lambda each: each.name):
         digest.update(f"{part.name} {part.dtype} {list(part.shape)}\n".encode())
@@ -174,8 +192,3 @@ def _spans(index: Mapping[str, Any], length: int) -> list[tuple[int, int, str, s
     if end != length:
         raise ValueError(f"its tensors have {end} bytes, the file {length}")
     return spans
-
-
-def metadata(header: str, parts: Iterable[Part]) -> dict[str, str]:
-    """The ``__metadata__`` of an artifact with this header and these tensors."""
-    return {METADATA_KEY: header, CHECKSUM_KEY: checksum(header, parts)}

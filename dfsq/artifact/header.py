@@ -120,15 +120,16 @@ class Header:
             versions=fields.text_mapping("versions"),
         )
         own = header.hyperparameters.get("scale", header.scale)
-        if type(own) is not int or own != header.scale:
+        if code is None and (type(own) is not int or own != header.scale):
             raise ValueError(f"scale is {header.scale}, hyperparameters.scale {shown(own)}; they must be equal")
         return header
 
     def to_json(self) -> dict[str, Any]:
         """JSON values in the form of this version."""
         layers = {name: layer.to_json() for name, layer in self.layers.items()}
-        body = None if self.body is None else list(self.body)
-        return {**vars(self), "format": "dfsq", "layers": layers, "body": body}
+        body = {} if self.body is None else {"body": list(self.body)}
+        known = {name: value for name, value in vars(self).items() if name != "body"}
+        return {**known, **body, "format": "dfsq", "layers": layers}
 
 
 def _upgraded(document: Mapping[str, Any]) -> dict[str, Any]:

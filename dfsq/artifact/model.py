@@ -7,8 +7,8 @@ Tensors: for every quantized layer ``NAME.weight.SUFFIX`` as its kind of weight 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import nullcontext
 from math import isfinite, prod
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,19 @@ from torch.nn import Module
 
 from dfsq import networks, nn
 from dfsq.artifact import file
-from dfsq.artifact.fields import label, parse
+from dfsq.artifact.fields import label
 from dfsq.artifact.header import Header, LayerRecord
-from dfsq.artifact.network import check_output, check_shapes
+from dfsq.artifact.network import check_arguments, check_output, check_shapes
 from dfsq.errors import ArtifactError, DfsqError, UsageError
 from dfsq.files import write_atomically
 from dfsq.model import NetworkInfo, Quantization, SRModel
 from dfsq.networks.bounded import Bounded
+from dfsq.networks.recognition import OwnNetwork
 from dfsq.nn import QuantizedLayer
 from dfsq.quantizers.universal import UniversalSet
 from dfsq.quantizers.weights import KINDS as WEIGHTS
 from dfsq.quantizers.weights import QuantizedWeight
 from dfsq.version import __version__
-
-Build = Callable[[NetworkInfo, dict[str, Tensor]], SRModel]
-"""Makes the full-precision network that an info describes, and loads a state into it."""
 
 
 def save(model: SRModel, path: str | Path) -> int:
@@ -48,29 +46,34 @@ def save(model: SRModel, path: str | Path) -> int:
     if model.quantization is None:
         raise UsageError("only quantized models are saved as artifacts; quantize the model first")
     tensors = _tensors(model)
+    parts = (file.Part(name, str(each.dtype), tuple(each.shape), _bytes(each)) for name, each in tensors.items())
     try:
-        header = json.dumps(_header(model, model.quantization).to_json(), sort_keys=True, allow_nan=False)
-        Header.from_json(parse(header))
+        header = _header(model, model.quantization)
+        check_arguments(header)
         _check_finite(tensors)
+        content = encode_tensors(tensors, file.metadata(header, parts))
     except (TypeError, ValueError) as error:
         raise UsageError(f"this model cannot be stored: {error}") from error
-    parts = (file.Part(name, str(each.dtype), tuple(each.shape), _bytes(each)) for name, each in tensors.items())
-    content = encode_tensors(tensors, file.metadata(header, parts))
     write_atomically(Path(path), content)
     return len(content)
 
 
-def load(path: str | Path, build: Build = networks.build) -> SRModel:
+def load(path: str | Path, arch: OwnNetwork | None = None) -> SRModel:
     """Load an artifact. The result's outputs are ``torch.equal`` to those of the model that was saved.
 
-    ``build`` makes the network. Everything in the file is checked before anything is computed from it. Raises
-    :class:`ArtifactError` for a damaged, truncated or contradictory file and for one of a newer format version.
+    ``arch`` is what makes a network of the user's own. Everything in the file is checked before anything is computed
+    from it. Raises :class:`ArtifactError` for a damaged, truncated or contradictory file and for one of a newer format
+    version, and :class:`UsageError` for an ``arch`` that makes no network.
     """
     path = Path(path)
     artifact = file.read(path)
     try:
-        return _rebuilt(artifact, build)
-    except (DfsqError, LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        return _rebuilt(artifact, arch)
+    except DfsqError as error:
+        if arch is not None and isinstance(error, UsageError):
+            raise
+        raise ArtifactError(f"{path}: {error}") from error
+    except (LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "alloc" in str(error):  # how torch says that memory is short
             raise MemoryError(str(error)) from error
         reason = " ".join(str(error).split())
@@ -142,7 +145,7 @@ def _record(layer: QuantizedLayer) -> LayerRecord:
     )
 
 
-def _rebuilt(artifact: file.Artifact, build: Build) -> SRModel:
+def _rebuilt(artifact: file.Artifact, arch: OwnNetwork | None) -> SRModel:
     header = artifact.header
     shapes = dict(artifact.shapes)
     for name, record in header.layers.items():
@@ -173,8 +176,9 @@ def _rebuilt(artifact: file.Artifact, build: Build) -> SRModel:
     )
     state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     _check_finite(state)
-    with Bounded(shapes):
-        model = build(info, dict(state))
+    # Code that the user names may make what it likes.
+    with Bounded(shapes) if header.code is None else nullcontext():
+        model = networks.build(info, dict(state), arch)
     _check_kinds(model, state)
     check_output(header, model)
     for name, record in header.layers.items():

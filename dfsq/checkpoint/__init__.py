@@ -7,6 +7,7 @@ import pickle
 import warnings
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,20 @@ CONTAINERS = ("params_ema", "params", "state_dict", "model_state_dict", "model",
 """Keys under which training code nests a state, most preferred first."""
 PREFIXES = ("module.", "generator.", "netG.", "model.")
 """Prefixes that wrappers put before every parameter name."""
+
+
+@dataclass(frozen=True)
+class FoundState:
+    """One state in a checkpoint file."""
+
+    state: State
+    where: str
+    """Where it lies in the file, in words."""
+
+
+def read_states(path: Path) -> list[FoundState]:
+    """All states that a file holds, the most preferred first."""
+    return [FoundState(read_state(path), "the file itself")]
 
 
 def read_state(path: Path) -> State:

@@ -54,6 +54,8 @@ class Architecture:
     scale that the checkpoint cannot have; the lookups' own errors mean that it is incomplete."""
     build: Callable[..., nn.Module]
     """The module, called with the hyper-parameters."""
+    order: int = 0
+    """Architectures of a lower order are tried first; those whose names others have as well come late."""
     rgb_range: float = 1.0
     """Input and output range of the published checkpoints: 1 or 255."""
     body: tuple[str, ...] | None = None

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dfsq.errors import UsageError
+
 QUANTIZABLE = (nn.Conv2d, nn.Linear)
 """Layer types that have a quantized counterpart in :mod:`dfsq.nn`."""
 _WATCHED = (*QUANTIZABLE, nn.PixelShuffle, nn.Upsample, nn.ConvTranspose2d)
@@ -36,21 +38,33 @@ class _Call:
     """Equal for equal inputs."""
 
 
-def body_scope(net: nn.Module, patterns: tuple[str, ...] | None) -> tuple[str, ...]:
+def body_scope(net: nn.Module, patterns: tuple[str, ...] | None, channels: int = 3) -> tuple[str, ...]:
     """Return the names of the layers of ``net`` in body scope, in definition or (probed) execution order.
 
     ``patterns`` are shell-style patterns that name the scope; without them the rule of this module applies,
-    and ``net`` is run on two RGB images of 64×64.
+    and ``net`` is run on two images of 64×64 with ``channels`` channels.
     """
     if patterns is None:
-        return _probe(net)
+        return _probe(net, channels)
     names = [name for name, layer in net.named_modules() if isinstance(layer, QUANTIZABLE)]
     return tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
 
 
-def _probe(net: nn.Module) -> tuple[str, ...]:
+def matching(net: nn.Module, patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the layers that ``patterns`` name, each of at least one.
+
+    Raises :class:`UsageError` for a pattern that matches no quantizable layer.
+    """
+    for pattern in patterns:
+        if not body_scope(net, (pattern,)):
+            names = [name for name, layer in net.named_modules() if isinstance(layer, QUANTIZABLE)]
+            raise UsageError(f"`body` {pattern!r} matches no layer; layers are named like {', '.join(names[:4])}")
+    return body_scope(net, patterns)
+
+
+def _probe(net: nn.Module, channels: int) -> tuple[str, ...]:
     parameter = next(net.parameters())
-    noise = torch.rand(1, 3, _PROBE, _PROBE, generator=torch.Generator().manual_seed(0))
+    noise = torch.rand(1, channels, _PROBE, _PROBE, generator=torch.Generator().manual_seed(0))
     calls, others = (
         _calls(net, image.to(parameter.device, parameter.dtype)) for image in (noise, torch.zeros_like(noise))
     )

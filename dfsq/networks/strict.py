@@ -14,6 +14,13 @@ def load_strictly(net: nn.Module, state: State, title: str) -> None:
     Raises :class:`CheckpointError` that lists missing, unexpected and misshapen parameters; ``title`` names
     the architecture in it.
     """
+    if reason := misfit(net, state):
+        raise CheckpointError(f"the checkpoint does not fit {title}: {reason}")
+    net.load_state_dict(state)
+
+
+def misfit(net: nn.Module, state: State) -> str:
+    """Missing, unexpected and misshapen parameters of ``state``, or "" where it fits ``net``."""
     expected = net.state_dict()
     problems = {
         "missing": [key for key in expected if key not in state],
@@ -24,10 +31,7 @@ def load_strictly(net: nn.Module, state: State, title: str) -> None:
             if key in state and state[key].shape != expected[key].shape
         ],
     }
-    if any(problems.values()):
-        details = "; ".join(f"{kind}: {listed(keys)}" for kind, keys in problems.items() if keys)
-        raise CheckpointError(f"the checkpoint does not fit {title}: {details}")
-    net.load_state_dict(state)
+    return "; ".join(f"{kind}: {listed(keys)}" for kind, keys in problems.items() if keys)
 
 
 def listed(names: list[str], limit: int = 4) -> str:

@@ -17,6 +17,7 @@ from dfsq.errors import CheckpointError, UsageError
 from dfsq.model import NetworkInfo, SRModel
 from dfsq.networks.architecture import State
 from dfsq.networks.blocks import pad_to_multiple
+from dfsq.networks.recognition import OwnNetwork, Recognised, Wanted, variants
 from dfsq.networks.scope import body_scope
 from dfsq.networks.strict import load_strictly
 
@@ -24,6 +25,28 @@ PREFIX = "spandrel:"
 """What the name of every architecture from here begins with."""
 _ERRORS = (LookupError, ValueError, ArithmeticError, TypeError, AttributeError, AssertionError, RuntimeError)
 """What spandrel's networks raise on a state or an image that they cannot process."""
+
+
+def recognise(state: State, wanted: Wanted) -> Recognised | str:
+    """See :class:`~dfsq.networks.recognition.Provider`."""
+    if isinstance(wanted.arch, str) and not wanted.arch.startswith(PREFIX):
+        return ""
+    try:
+        model = from_state(state, scale=wanted.scale, rgb_range=None, own_verdict="spandrel")
+    except CheckpointError as error:
+        return str(error)
+    allowed, excluded = variants(model.info, {}, None, wanted)
+
+    def built(info: NetworkInfo) -> SRModel:
+        model.info = info
+        return model
+
+    return Recognised(model.info.architecture, allowed, excluded, built)
+
+
+def owns(info: NetworkInfo) -> bool:
+    """See :class:`~dfsq.networks.recognition.Provider`."""
+    return info.architecture.startswith(PREFIX)
 
 
 def from_state(state: State, *, scale: int | None, rgb_range: float | None, own_verdict: str) -> SRModel:
@@ -66,7 +89,7 @@ def from_state(state: State, *, scale: int | None, rgb_range: float | None, own_
     return model
 
 
-def build(info: NetworkInfo, state: State) -> SRModel:
+def build(info: NetworkInfo, state: State, arch: OwnNetwork | None = None) -> SRModel:
     """Build the network that ``info`` describes and load ``state``, named as :func:`from_state` names it.
 
     Raises :class:`CheckpointError` where spandrel is absent or too old, or ``state`` does not fit.

@@ -56,7 +56,7 @@ def test_architecture_by_name(state: State) -> None:
     assert from_state(state, arch="imdn").info.architecture == "imdn"
     with pytest.raises(UsageError, match="unknown architecture 'imnd'; known: carn, edsr, imdn"):
         from_state(state, arch="imnd")
-    with pytest.raises(CheckpointError, match="no CARN .*lacks sub_mean.shifter.weight.*leave --arch out"):
+    with pytest.raises(CheckpointError, match="no CARN .*lacks sub_mean.shifter.weight.*leave `arch` out"):
         from_state(state, arch="carn")
 
 

@@ -34,13 +34,14 @@ PATIENCE = 300
 """Seconds after which a whole loop has surely hung."""
 DTYPES = {"U8": torch.uint8, "I16": torch.int16, "F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
 CODES = {**{dtype: code for code, dtype in DTYPES.items()}, torch.int64: "I64", torch.float64: "F64"}
+BLANK = "0" * 64
 LONGEST = 5
 """Seconds that reading any file may take."""
 
 
 @dataclass(frozen=True)
 class Forgery:
-    """A header as text and tensors by name; ``index`` may change what the file says of the tensors."""
+    """The text of a header, with BLANK for its checksum, and tensors by name."""
 
     header: str
     tensors: dict[str, Tensor]
@@ -51,6 +52,7 @@ class Forgery:
         (length,) = struct.unpack("<Q", content[:8])
         index = json.loads(content[8 : 8 + length])
         header = index.pop("__metadata__")["dfsq"]
+        header = header.replace(json.loads(header)["checksum"], BLANK)
         data = content[8 + length :]
         tensors = {}
         for name, entry in index.items():
@@ -79,13 +81,14 @@ class Forgery:
 
     def content(self, change: Callable[[dict[str, Any]], object] = lambda index: None) -> bytes:
         """The bytes of the file; ``change`` may edit what it says of the tensors."""
-        return encoded({"dfsq": self.header, "dfsq_sha256": self.checksum(self.header)}, self.tensors, change)
+        header = self.header.replace(BLANK, self.checksum(self.header))
+        return encoded({"dfsq": header}, self.tensors, change)
 
     def version_1(self) -> bytes:
         """The bytes of a file of version 1 that says the same."""
         old = self.document
         layers = old.pop("layers")
-        for key in ("body", "channels", "code", "fidelity", "found"):
+        for key in ("body", "channels", "checksum", "code", "fidelity", "found"):
             del old[key]
         for name, layer in layers.items():
             del layer["words"], layer["inputs"]

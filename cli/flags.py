@@ -1,0 +1,21 @@
+"""Parameters of the library, as the command line spells them."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+
+def with_flags(message: str, group: click.Group) -> str:
+    """``message`` with the parameters that it names in backquotes as flags of the commands in ``group``.
+
+    ```rgb_range``` becomes ``--rgb-range``; what no command has keeps its name.
+    """
+    flags = {
+        option.name: option.opts[-1]
+        for command in group.commands.values()
+        for option in command.params
+        if isinstance(option, click.Option)
+    }
+    return re.sub(r"`(\w+)`", lambda found: flags.get(found[1], found[1]), message)

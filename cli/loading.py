@@ -1,0 +1,94 @@
+"""Loading the model that a command is about, with what its user should know of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from cli.console import note
+from cli.flags import with_flags
+
+if TYPE_CHECKING:
+    from dfsq.model import SRModel
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _arch_args(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> Mapping[str, Any]:
+    found: dict[str, Any] = {}
+    for value in values:
+        name, sign, text = value.partition("=")
+        if not (name.isidentifier() and sign):
+            raise click.BadParameter(f"{value!r} is not of the form NAME=VALUE, for example residual_scale=0.1")
+        if name in found:
+            raise click.BadParameter(f"{name} is given twice")
+        try:
+            found[name] = json.loads(text, parse_constant=_no_constant)
+        except ValueError:
+            found[name] = text
+    return found
+
+
+def _no_constant(name: str) -> float:
+    raise click.BadParameter(f"{name} is no number that a network can be built with")
+
+
+def checkpoint_options(command: Command) -> Command:
+    """Add what overrides the detection of a checkpoint's network, and the device: the arguments of `load_model`."""
+    for option in (
+        click.option("--device", default="cpu", show_default=True, help="Torch device, for example cuda or cuda:1."),
+        click.option(
+            "--force", is_flag=True, help="Go on with a network that fails the plausibility check.  [default: off]"
+        ),
+        click.option(
+            "--rgb-range",
+            type=click.FloatRange(min=0, min_open=True),
+            help="Input range of the network: 1 or 255.  [default: the architecture's, or what passes the check]",
+        ),
+        click.option(
+            "--scale",
+            type=click.IntRange(1, 16),
+            help="Upscaling factor, where a checkpoint leaves a choice.  [default: from shapes, name and check]",
+        ),
+        click.option(
+            "--arch-arg",
+            "arch_args",
+            metavar="NAME=VALUE",
+            multiple=True,
+            callback=_arch_args,
+            help="Hyper-parameter of the network that overrides what is detected; repeatable.  [default: none]",
+        ),
+        click.option(
+            "--arch",
+            metavar="NAME",
+            help="Architecture, see `dfsq networks`; or code of your own, which is run: FILE.py:NAME or MODULE:NAME."
+            "  [default: detected]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def body_option(command: Command) -> Command:
+    """Add ``--body``."""
+    return click.option(
+        "--body",
+        metavar="GLOB",
+        multiple=True,
+        help="Layers in body scope, whose activations are quantized; repeatable.  [default: the paper's, or a rule]",
+    )(command)
+
+
+def load_model(path: str, quiet: bool, **overrides: Any) -> SRModel:
+    """:func:`dfsq.load` with the values of :func:`checkpoint_options`; says on stderr what the user should know."""
+    import dfsq
+
+    model = dfsq.load(path, **overrides)
+    group = click.get_current_context().find_root().command
+    for line in model.notes:
+        message = with_flags(line, group) if isinstance(group, click.Group) else line
+        note(f"{path}: {message}", quiet)
+    return model
