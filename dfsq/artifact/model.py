@@ -49,9 +49,10 @@ def save(model: SRModel, path: str | Path) -> int:
     parts = (file.Part(name, str(each.dtype), tuple(each.shape), _bytes(each)) for name, each in tensors.items())
     try:
         header = _header(model, model.quantization)
+        meta = file.metadata(header, parts)
         check_arguments(header)
         _check_finite(tensors)
-        content = encode_tensors(tensors, file.metadata(header, parts))
+        content = encode_tensors(tensors, meta)
     except (TypeError, ValueError) as error:
         raise UsageError(f"this model cannot be stored: {error}") from error
     write_atomically(Path(path), content)
