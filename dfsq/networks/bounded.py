@@ -14,7 +14,17 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-_FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full)
+_FACTORIES = (
+    torch.empty,
+    torch.zeros,
+    torch.ones,
+    torch.full,
+    torch.rand,
+    torch.randn,
+    torch.arange,
+    torch.linspace,
+    torch.eye,
+)
 _MARGIN = 4
 """How many times the file's tensors and values a constructor may make: some networks drop parts of themselves."""
 _TENSORS, _VALUES = 256, 2**26
@@ -24,13 +34,17 @@ _TENSORS, _VALUES = 256, 2**26
 class Bounded(TorchFunctionMode):
     """Inside ``with Bounded(shapes):`` no more and no larger tensors are made than ``shapes`` of a file account for.
 
-    Raises ValueError at the first tensor that goes beyond, before it is allocated. Other threads are not affected.
+    Raises ValueError at the first tensor that goes beyond, before it is allocated, and at once for a name that numbers
+    more parts than there can be. Other threads are not affected.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         super().__init__()
         self._tensors = _TENSORS + _MARGIN * len(shapes)
         self._values = _VALUES + _MARGIN * sum(prod(shape) for shape in shapes.values())
+        for part in {part for name in shapes for part in name.split(".")}:
+            if part.isdecimal() and (len(part) > 9 or int(part) > self._tensors):
+                raise ValueError(f"a name counts to {part[:12]}, but the file has {len(shapes)} tensors")
         self._held = f"{len(shapes)} tensors"
 
     def __torch_function__(

@@ -23,12 +23,18 @@ def test_more_blocks_than_the_file_has_are_not_made(device: str) -> None:
     assert made < 1000
 
 
-@pytest.mark.parametrize("size", [(10**6, 10**6), (2**40,), (50, 10**7)])
+@pytest.mark.parametrize("size", [(10**6, 10**6), (2**20, 2**20)])
 def test_more_values_than_the_file_has_are_not_allocated(size: tuple[int, ...]) -> None:
     with Bounded(SHAPES):
-        for make in (torch.empty, torch.zeros, torch.ones, torch.randn):
+        for make in (torch.empty, torch.zeros, torch.ones, torch.randn, torch.eye):
             with pytest.raises(ValueError, match="claims more parameters"):
                 make(*size)
+
+
+@pytest.mark.parametrize("index", ["10000", "999999999", "9" * 5000, "１" * 5000])
+def test_names_cannot_count_further_than_there_are_tensors(index: str) -> None:
+    with pytest.raises(ValueError, match="a name counts to"):
+        Bounded({**SHAPES, f"layers.{index}.weight": (1,)})
 
 
 def test_later_tensors_are_free() -> None:
