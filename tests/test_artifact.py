@@ -1,5 +1,9 @@
 import json
 import struct
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,9 +11,14 @@ import torch
 
 import dfsq
 from calibration import Recipe, quantize
+from dfsq import networks
 from dfsq.artifact import read_header
 from dfsq.errors import ArtifactError, DfsqError, UsageError
 from dfsq.model import SRModel
+from dfsq.networks.edsr import EDSR
+from dfsq.nn import InputQuantizer, quantized_layers
+from dfsq.nn.input_quantizer import register
+from dfsq.quantizers.stored import Stored
 
 X = torch.rand(2, 3, 20, 22, generator=torch.Generator().manual_seed(4))
 
@@ -66,6 +75,77 @@ def test_header_tells_what_was_done(small_model: SRModel, tmp_path: Path) -> Non
     assert len(header["layers"]) == 4
 
 
+def test_all_that_is_known_of_the_network_is_restored(small_model: SRModel, tmp_path: Path) -> None:
+    found = {"architecture": "option", "scale": "shapes", "rgb_range": "check", "weights": "params_ema"}
+    small_model.info = replace(small_model.info, found=found, fidelity=31.25, source="a.pth", source_sha256="ab")
+    small_model.body = ("body.1.body.2", "body.0.body.0")
+    dfsq.save(quantized(small_model), tmp_path / "a.safetensors")
+    reloaded = dfsq.load(tmp_path / "a.safetensors")
+    assert reloaded.info == small_model.info
+    assert reloaded.body == small_model.body
+
+
+def test_networks_of_ones_own_are_restored_by_what_makes_them(small_model: SRModel, tmp_path: Path) -> None:
+    model = networks.wrap(small_model.net, scale=2, rgb_range=255)
+    dfsq.save(quantized(model), tmp_path / "a.safetensors")
+    assert read_header(tmp_path / "a.safetensors")["code"]["name"].endswith("EDSR")
+    with pytest.raises(ArtifactError, match="a network of your own"):
+        dfsq.load(tmp_path / "a.safetensors")
+    reloaded = dfsq.load(tmp_path / "a.safetensors", arch=lambda: EDSR(2, 2, 8, 1.0))
+    with torch.inference_mode():
+        assert torch.equal(reloaded(X), quantized(model)(X))
+    with pytest.raises(ArtifactError, match="does not fit"):
+        dfsq.load(tmp_path / "a.safetensors", arch=lambda: EDSR(2, 3, 8, 1.0))
+
+
+def test_the_header_is_read_without_torch(small_model: SRModel, tmp_path: Path) -> None:
+    dfsq.save(quantized(small_model), tmp_path / "a.safetensors")
+    code = (
+        "import sys; from dfsq import artifact; header = artifact.read_header(sys.argv[1]);"
+        "print(header['architecture'], 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "a.safetensors"], capture_output=True, text=True)
+    assert done.stdout.split() == ["edsr", "False"], done.stderr
+
+
+@register
+class Coarse(InputQuantizer):
+    """A kind of input quantizer that dfsq does not know: multiples of a step."""
+
+    kind = "coarse, of the tests"
+
+    def __init__(self, step: torch.Tensor, bits: int, signed: bool) -> None:
+        super().__init__()
+        self.register_buffer("step", step, persistent=False)
+        self.bits, self.signed = bits, signed
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x / self.step).round() * self.step
+
+    def to_tensors(self) -> dict[str, torch.Tensor]:
+        return {"step": self.step}
+
+    @classmethod
+    def from_tensors(
+        cls, tensors: Mapping[str, torch.Tensor], channels: int, *, signed: bool, bits: int, **_others: object
+    ) -> "Coarse":
+        return cls(Stored(tensors, ("step",)).positive("step", torch.float32, (1,)), bits, signed)
+
+
+def test_another_kind_of_input_quantizer_takes_one_class(small_model: SRModel, tmp_path: Path) -> None:
+    model = quantized(small_model)
+    for _, layer in quantized_layers(model.net):
+        if layer.input_quantizer is not None:
+            layer.input_quantizer = Coarse(torch.tensor([0.3]), 5, True)
+    check_reload(model, tmp_path)
+    assert read_header(tmp_path / "a.safetensors")["layers"]["body.0.body.0"]["inputs"] == Coarse.kind
+
+
+def test_two_kinds_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="two input quantizers called 'coarse, of the tests'"):
+        register(Coarse)
+
+
 def test_full_precision_weights_are_stored_exactly(small_model: SRModel, tmp_path: Path) -> None:
     dfsq.save(quantized(small_model, outside_bits=None), tmp_path / "a.safetensors")
     reloaded = dfsq.load(tmp_path / "a.safetensors").net.state_dict()
@@ -84,6 +164,24 @@ def test_four_bit_edsr_baseline_takes_a_sixth_of_its_float32_size(tmp_path: Path
 def test_full_precision_models_are_not_saved(small_model: SRModel, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="quantize the model first"):
         dfsq.save(small_model, tmp_path / "a.safetensors")
+
+
+def test_what_no_reader_would_accept_is_not_saved(small_model: SRModel, tmp_path: Path) -> None:
+    model = quantized(small_model)
+    with torch.no_grad():
+        model.net.head[0].bias[0] = torch.nan
+    with pytest.raises(UsageError, match="head.0.bias has values that are not finite"):
+        dfsq.save(model, tmp_path / "a.safetensors")
+    model = quantized(small_model)
+    for changes, said in (
+        ({"rgb_range": torch.inf}, "not JSON compliant"),
+        ({"scale": 17}, "scale is 17; it must be an integer from 1 to 16"),
+        ({"hyperparameters": {**model.info.hyperparameters, "blocks": {1}}}, "not JSON serializable"),
+    ):
+        model.info = replace(small_model.info, **changes)
+        with pytest.raises(UsageError, match=said):
+            dfsq.save(model, tmp_path / "a.safetensors")
+    assert not (tmp_path / "a.safetensors").exists()
 
 
 class TestDamage:

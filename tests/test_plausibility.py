@@ -148,7 +148,9 @@ def test_a_scale_that_no_shape_shows(
 
 def test_a_name_that_contradicts_the_check_asks_for_the_scale(tmp_path: Path) -> None:
     shifting_pan(tmp_path / "PANx2.pth")
-    with pytest.raises(CheckpointError, match="its name says ×2, the check otherwise: ×3 .* dB, ×2 .* dB; give `scale`"):
+    with pytest.raises(
+        CheckpointError, match="its name says ×2, the check otherwise: ×3 .* dB, ×2 .* dB; give `scale`"
+    ):
         dfsq.load(tmp_path / "PANx2.pth")
 
 

@@ -8,18 +8,23 @@ from torch import nn
 
 from dfsq.nn.conv2d import QuantizedConv2d
 from dfsq.nn.error_feedback import ErrorFeedback
+from dfsq.nn.input_quantizer import KINDS as INPUT_QUANTIZERS
+from dfsq.nn.input_quantizer import InputQuantizer
 from dfsq.nn.linear import QuantizedLinear
 from dfsq.nn.subset_quantizer import SubsetQuantizer
 from dfsq.quantizers.weights import QuantizedWeight
 
 __all__ = [
+    "INPUT_QUANTIZERS",
     "ErrorFeedback",
+    "InputQuantizer",
     "QuantizedConv2d",
     "QuantizedLayer",
     "QuantizedLinear",
     "SubsetQuantizer",
     "channel_axis",
     "counterpart",
+    "input_channels",
     "quantized_layers",
     "replace",
 ]
@@ -27,7 +32,7 @@ __all__ = [
 QuantizedLayer = QuantizedConv2d | QuantizedLinear
 
 
-def counterpart(layer: nn.Module, weight: QuantizedWeight, input_quantizer: SubsetQuantizer | None) -> QuantizedLayer:
+def counterpart(layer: nn.Module, weight: QuantizedWeight, input_quantizer: InputQuantizer | None) -> QuantizedLayer:
     """The quantized counterpart of ``layer``; ``input_quantizer`` None leaves its activations in full precision.
 
     Raises TypeError for a layer type that has none.
@@ -45,6 +50,12 @@ def replace(net: nn.Module, name: str, layer: nn.Module) -> None:
 def channel_axis(layer: nn.Module) -> int:
     """Axis of a quantizable layer's input that holds its channels. Raises TypeError for other layers."""
     return _kind(layer).channel_axis
+
+
+def input_channels(layer: nn.Module) -> int:
+    """How many channels a quantizable layer's input has. Raises TypeError for other layers."""
+    _kind(layer)
+    return int(layer.in_channels if isinstance(layer, nn.Conv2d) else layer.in_features)  # type: ignore[arg-type]
 
 
 def _kind(layer: nn.Module) -> type[QuantizedConv2d] | type[QuantizedLinear]:

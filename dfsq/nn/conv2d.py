@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dfsq.nn.subset_quantizer import SubsetQuantizer
+from dfsq.nn.input_quantizer import InputQuantizer
 from dfsq.quantizers.weights import QuantizedWeight
 
 
@@ -14,7 +14,7 @@ class QuantizedConv2d(nn.Conv2d):
 
     channel_axis = 1
 
-    def __init__(self, layer: nn.Conv2d, weight: QuantizedWeight, input_quantizer: SubsetQuantizer | None) -> None:
+    def __init__(self, layer: nn.Conv2d, weight: QuantizedWeight, input_quantizer: InputQuantizer | None) -> None:
         super().__init__(
             layer.in_channels,
             layer.out_channels,

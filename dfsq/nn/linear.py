@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dfsq.nn.subset_quantizer import SubsetQuantizer
+from dfsq.nn.input_quantizer import InputQuantizer
 from dfsq.quantizers.weights import QuantizedWeight
 
 
@@ -13,7 +13,7 @@ class QuantizedLinear(nn.Linear):
 
     channel_axis = -1
 
-    def __init__(self, layer: nn.Linear, weight: QuantizedWeight, input_quantizer: SubsetQuantizer | None) -> None:
+    def __init__(self, layer: nn.Linear, weight: QuantizedWeight, input_quantizer: InputQuantizer | None) -> None:
         super().__init__(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
         self.weight = nn.Parameter(weight.dequantize().to(layer.weight.device), requires_grad=False)
         self.bias = layer.bias

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dfsq.nn.error_feedback import ErrorFeedback
+from dfsq.nn.input_quantizer import InputQuantizer, register
 from dfsq.quantizers import fused, native
 from dfsq.quantizers.lookup import Lookup, round_to_points
 from dfsq.quantizers.normalization import by_sample, channel_statistics
+from dfsq.quantizers.stored import Stored
 from dfsq.quantizers.universal import UniversalSet
 from dfsq.quantizers.weights import pack_points, unpack_points
 
 
-class SubsetQuantizer(nn.Module):
+@register
+class SubsetQuantizer(InputQuantizer):
     """Quantizes every channel of every sample to its 2^bits points, in units of that channel's own spread."""
 
+    kind = "subset"
     points: Tensor
     limit: Tensor | None
     fixed: Tensor | None
@@ -110,8 +114,23 @@ class SubsetQuantizer(nn.Module):
         universal: UniversalSet,
         channel_axis: int,
     ) -> SubsetQuantizer:
-        """Inverse of :meth:`to_tensors`. Raises KeyError or ValueError for tensors that do not fit together."""
-        points = unpack_points(tensors["points"], (channels, 2**bits), universal)
-        limit = tensors["limit"].float() if "limit" in tensors else None
-        feedback = ErrorFeedback.from_tensors(tensors["order"], tensors["shares"]) if "order" in tensors else None
-        return cls(points, signed, bits, universal, channel_axis, limit, feedback, tensors.get("fixed"))
+        """Inverse of :meth:`to_tensors`, for a layer whose input has ``channels``.
+
+        Raises ValueError for tensors that do not fit the layer or one another, and for values that cannot be.
+        """
+        if "fixed" in tensors:
+            stored = Stored(tensors, ("points", "fixed"))
+            points = unpack_points(stored, (1, 2**bits), universal)
+            fixed = stored.take("fixed", torch.float32, (2,))
+            if fixed[1] <= 0:
+                raise ValueError(f"fixed has a spread of {fixed[1].item():g}; it must be above 0")
+            return cls(points, signed, bits, universal, channel_axis, fixed=fixed)
+        stored = Stored(tensors, ("points", "limit", "order", "shares"))
+        points = unpack_points(stored, (channels, 2**bits), universal)
+        limit = stored.positive("limit", torch.bfloat16, (channels,)).float() if "limit" in stored else None
+        feedback = None
+        if "order" in stored or "shares" in stored:
+            order = stored.take("order", torch.int16, (channels,))
+            shares = stored.take("shares", torch.bfloat16, (channels * (channels - 1) // 2,))
+            feedback = ErrorFeedback.from_tensors(order, shares)
+        return cls(points, signed, bits, universal, channel_axis, limit, feedback)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
+
+_PIECE = 2**16
+"""Codes that are unpacked together, whole bytes of them: each takes up to 16 integers meanwhile."""
 
 
 def packed_size(count: int, bits: int) -> int:
@@ -29,12 +34,18 @@ def pack(codes: Tensor, bits: int) -> Tensor:
 def unpack(packed: Tensor, bits: int, shape: tuple[int, ...]) -> Tensor:
     """Inverse of :func:`pack`: int64 of the given ``shape``.
 
-    Raises ValueError when the number of bytes does not fit it.
+    Raises ValueError when it is not uint8 ``(bytes,)``, or the number of bytes does not fit.
     """
-    count = int(np.prod(shape))
+    count = math.prod(shape)
+    if packed.dtype != torch.uint8 or packed.dim() != 1:
+        raise ValueError(f"packed codes are {packed.dtype} of shape {tuple(packed.shape)}; they must be bytes in a row")
     if packed.numel() != packed_size(count, bits):
         raise ValueError(
             f"{packed.numel()} bytes for {count} codes of {bits} bits, {packed_size(count, bits)} expected"
         )
-    planes = np.unpackbits(packed.cpu().numpy(), count=count * bits, bitorder="little").reshape(count, bits)
-    return torch.from_numpy(planes @ (1 << np.arange(bits))).reshape(shape)
+    source, codes = packed.cpu().numpy(), np.empty(count, np.int64)
+    for first in range(0, count, _PIECE):
+        piece = codes[first : first + _PIECE]
+        planes = np.unpackbits(source[first * bits // 8 :], count=len(piece) * bits, bitorder="little")
+        piece[:] = planes.reshape(-1, bits) @ (1 << np.arange(bits))
+    return torch.from_numpy(codes).reshape(shape)

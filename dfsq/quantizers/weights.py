@@ -5,6 +5,7 @@ One class per kind, looked up by name in ``KINDS``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from dfsq.quantizers import subset, uniform
 from dfsq.quantizers.normalization import bin_index
-from dfsq.quantizers.packing import pack, unpack
+from dfsq.quantizers.packing import pack, packed_size, unpack
+from dfsq.quantizers.stored import Stored
 from dfsq.quantizers.universal import UniversalSet
 
 
@@ -54,10 +56,12 @@ class UniformWeight:
     ) -> UniformWeight:
         """Inverse of :meth:`to_tensors`.
 
-        Raises KeyError or ValueError for tensors that do not fit ``shape`` and ``bits``.
+        Raises ValueError for tensors that do not fit ``shape`` and ``bits``.
         """
-        codes = unpack(tensors["codes"], bits, shape).to(torch.uint8)
-        return cls(codes, tensors["scale"], tensors["zero_point"].float(), bits)
+        stored = Stored(tensors, ("codes", "scale", "zero_point"))
+        scale = stored.positive("scale", torch.float32, shape[:1])
+        zero_point = stored.take("zero_point", torch.uint8, shape[:1], high=2**bits - 1)
+        return cls(_codes(stored, shape, bits), scale, zero_point.float(), bits)
 
 
 @dataclass(frozen=True)
@@ -103,11 +107,12 @@ class SubsetWeight:
     ) -> SubsetWeight:
         """Inverse of :meth:`to_tensors`.
 
-        Raises KeyError or ValueError for tensors that do not fit ``shape`` and ``bits``.
+        Raises ValueError for tensors that do not fit ``shape`` and ``bits``.
         """
-        codes = unpack(tensors["codes"], bits, shape).to(torch.uint8)
-        points = unpack_points(tensors["points"], (shape[0], 2**bits), universal)
-        return cls(codes, tensors["scale"], points, bits, universal)
+        stored = Stored(tensors, ("codes", "scale", "points"))
+        scale = stored.positive("scale", torch.float32, shape[:1])
+        points = unpack_points(stored, (shape[0], 2**bits), universal)
+        return cls(_codes(stored, shape, bits), scale, points, bits, universal)
 
 
 QuantizedWeight = UniformWeight | SubsetWeight
@@ -132,11 +137,25 @@ def pack_points(points: Tensor, universal: UniversalSet) -> Tensor:
     return pack(torch.searchsorted(universal.numerators, points), universal.index_bits)
 
 
-def unpack_points(packed: Tensor, shape: tuple[int, ...], universal: UniversalSet) -> Tensor:
-    """Inverse of :func:`pack_points`: int64 numerators. Raises ValueError for an index outside the universal set."""
-    if packed.dtype == torch.int16:
-        return packed.long().reshape(shape)
-    indices = unpack(packed, universal.index_bits, shape)
-    if indices.numel() and int(indices.max()) >= len(universal):
-        raise ValueError(f"point index {int(indices.max())}, but the universal set has {len(universal)} elements")
-    return universal.numerators[indices]
+def unpack_points(stored: Stored, shape: tuple[int, int], universal: UniversalSet) -> Tensor:
+    """Inverse of :func:`pack_points`, of the tensor ``points``: int64 numerators.
+
+    Raises ValueError for an index outside the universal set, and for points that are not ascending within −1…1.
+    """
+    most = universal.denominator
+    if stored.dtype("points") == torch.int16:
+        points = stored.take("points", torch.int16, shape, -most, most).long()
+    else:
+        size = packed_size(math.prod(shape), universal.index_bits)
+        indices = unpack(stored.take("points", torch.uint8, (size,)), universal.index_bits, shape)
+        if int(indices.amax()) >= len(universal):
+            raise ValueError(f"point index {int(indices.amax())}, but the universal set has {len(universal)} elements")
+        points = universal.numerators[indices]
+    if (points.diff() < 0).any():
+        raise ValueError("points must ascend in every channel")
+    return points
+
+
+def _codes(stored: Stored, shape: tuple[int, ...], bits: int) -> Tensor:
+    size = packed_size(math.prod(shape), bits)
+    return unpack(stored.take("codes", torch.uint8, (size,)), bits, shape).to(torch.uint8)

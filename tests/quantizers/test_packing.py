@@ -17,6 +17,16 @@ def test_round_trip(bits: int) -> None:
     assert torch.equal(unpack(packed, bits, (5, 7, 3)), codes)
 
 
+def test_more_codes_than_are_unpacked_together() -> None:
+    codes = torch.randint(0, 8, (70_001, 2), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(unpack(pack(codes, 3), 3, (70_001, 2)), codes)
+
+
+def test_a_shape_beyond_what_integers_hold_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 bytes for 18446744073709551616 codes"):
+        unpack(torch.zeros(0, dtype=torch.uint8), 4, (2**32, 2**32))
+
+
 def test_a_code_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="do not fit into 2 bits"):
         pack(torch.tensor([4]), 2)

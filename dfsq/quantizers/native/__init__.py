@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shlex
 import shutil
 import subprocess
 from importlib.resources import as_file, files
@@ -20,6 +21,8 @@ COMPARED = 32
 """Most points that are found by comparing; more are looked up."""
 _LEAST = 64
 """Pixels that every thread needs at least."""
+_PATIENCE = 30
+"""Seconds that a compiler may take."""
 _FLAGS = ("-O3", "-ffp-contract=off", "-shared", "-fPIC")
 """No contraction: a product and a sum are rounded one after the other, as by torch's own operators."""
 _BEST_FIRST = (("-march=native", "-fopenmp"), ("-march=native", "-fopenmp-simd"), ("-fopenmp-simd",))
@@ -41,24 +44,35 @@ class _Quantizer(ctypes.Structure):
 def build() -> None:
     """Compile and load the code. Raises RuntimeError where there is no C compiler, or it fails."""
     global library
-    compiler = next(filter(None, map(shutil.which, (os.environ.get("CC", ""), "cc", "gcc", "clang"))), None)
+    own = os.environ.get("CC", "")
+    named = [[own], shlex.split(own), ["cc"], ["gcc"], ["clang"]]
+    compiler = next((each for each in named if each and shutil.which(each[0])), None)
     if compiler is None:
         raise RuntimeError("no C compiler was found; install gcc or clang, or set CC")
     with as_file(files(__name__)) as sources, TemporaryDirectory() as folder:
         built = Path(folder) / "kernel.so"
-        for own in _BEST_FIRST:
-            command = [compiler, *_FLAGS, *own, str(sources / "kernel.c"), "-o", str(built)]
-            done = subprocess.run(command, capture_output=True, text=True)
+        for variant in _BEST_FIRST:
+            command = [*compiler, *_FLAGS, *variant, str(sources / "kernel.c"), "-o", str(built)]
+            done = _run(command)
             if done.returncode == 0:
                 break
         else:
-            raise RuntimeError(f"{compiler} failed: {' '.join(done.stderr.split())[:200]}")
+            raise RuntimeError(f"{shlex.join(compiler)} failed: {' '.join(done.stderr.split())[:200]}")
         loaded = ctypes.CDLL(str(built))
     address, pixels, threads = ctypes.c_void_p, ctypes.c_long, ctypes.c_int
     loaded.memory.argtypes, loaded.memory.restype = (address, threads), ctypes.c_long
     loaded.quantize.argtypes = (address, pixels, address, address, address, threads)
-    loaded.quantize.restype = None
+    loaded.quantize.restype = threads
     library = loaded
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=_PATIENCE
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RuntimeError(f"{command[0]} failed: {error}") from error
 
 
 def available(samples: Tensor) -> bool:
@@ -78,19 +92,42 @@ def quantize(
 ) -> Tensor:
     """Quantize ``samples`` ``(N, n, C)``, contiguous, as :class:`dfsq.nn.SubsetQuantizer` does; same shape.
 
-    ``order`` and ``shares``: those of :class:`dfsq.nn.ErrorFeedback`, or None.
+    ``order`` and ``shares``: those of :class:`dfsq.nn.ErrorFeedback`, or None. Raises ValueError for tensors that do
+    not fit together, for C takes their lengths on trust.
     """
     if library is None:
         raise RuntimeError("the C code has not been built")
-    _, n, channels = samples.shape
-    points = len(lookup.values)
-    edges, table = (lookup.edges, None) if points <= COMPARED else (None, lookup.table)
-    tensors = (lookup.values, edges, table, fixed, limit, order, shares)
-    addresses = [None if each is None else each.data_ptr() for each in tensors]
-    quantizer = ctypes.byref(_Quantizer(channels, points, lookup.universal.bins, signed, *addresses, EPSILON))
+    count, n, channels = samples.shape
+    points, bins = len(lookup.values), lookup.universal.bins
+    if n < _LEAST:
+        raise ValueError(f"a sample has {n} pixels; the C code takes {_LEAST} or more")
+    addresses = (
+        _address("values", lookup.values, torch.float32, points, channels),
+        _address("edges", lookup.edges, torch.float32, points - 1, channels) if points <= COMPARED else None,
+        _address("table", lookup.table, torch.float32, channels, bins) if points > COMPARED else None,
+        None if fixed is None else _address("fixed", fixed, torch.float32, 2),
+        None if limit is None else _address("limit", limit, torch.float32, channels),
+        None if order is None else _address("order", order, torch.int32, channels),
+        None if shares is None else _address("shares", shares, torch.float32, channels, channels),
+    )
+    _address("samples", samples, torch.float32, count, n, channels)
+    quantizer = ctypes.byref(_Quantizer(channels, points, bins, signed, *addresses, EPSILON))
     threads = min(torch.get_num_threads(), n // _LEAST)
-    memory = torch.empty(library.memory(quantizer, threads))
+    needed = library.memory(quantizer, threads)
+    if needed < 0:
+        raise ValueError(f"{channels} channels, {points} points, or an order that leaves the channels: impossible")
+    memory = torch.empty(needed)
     result = torch.empty_like(samples)
     for sample, to in zip(samples, result, strict=True):
-        library.quantize(quantizer, n, sample.data_ptr(), to.data_ptr(), memory.data_ptr(), threads)
+        if library.quantize(quantizer, n, sample.data_ptr(), to.data_ptr(), memory.data_ptr(), threads):
+            raise ValueError(f"{n} pixels for {threads} threads: impossible")
     return result
+
+
+def _address(name: str, tensor: Tensor, dtype: torch.dtype, *shape: int) -> int:
+    """Where ``tensor`` begins, if it is what C takes it for."""
+    suits = tensor.dtype == dtype and tuple(tensor.shape) == shape and tensor.is_contiguous()
+    if not suits or tensor.device.type != "cpu":
+        found = f"{tensor.dtype} of shape {tuple(tensor.shape)}"
+        raise ValueError(f"{name} is {found}; the C code needs contiguous {dtype} of shape {shape} in memory")
+    return tensor.data_ptr()

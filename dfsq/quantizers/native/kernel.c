@@ -15,11 +15,22 @@ static long piece(const Quantizer *q) {
     return most + most % 2; /* doubles come first */
 }
 
-/* Floats of memory that quantize() works in. */
-long memory(const Quantizer *q, int threads) { return piece(q) * (threads + 1); }
+/* Whether something would be read or written where nothing is. */
+static int impossible(const Quantizer *q, int threads) {
+    if (threads < 1 || q->channels < 1 || q->points < 1 || q->bins < 2 || q->channels > INT_MAX / q->bins) return 1;
+    if (!q->values || !(q->edges || q->table) || (q->order && !q->shares)) return 1;
+    for (long c = 0; q->order && c < q->channels; c++)
+        if (q->order[c] < 0 || q->order[c] >= q->channels) return 1;
+    return 0;
+}
 
-/* x, out: n >= WIDTH * threads pixels, of which every thread works on a part. */
-void quantize(const Quantizer *q, long n, const float *x, float *out, float *memory, int threads) {
+/* Floats of memory that quantize() works in, or -1 for impossible arguments. */
+long memory(const Quantizer *q, int threads) { return impossible(q, threads) ? -1 : piece(q) * (threads + 1); }
+
+/* x, out: n >= WIDTH * threads pixels, of which every thread works on a part. Returns 0, or -1 for impossible arguments,
+ * which it does not touch; arrays must be as long as statistics.h says. */
+int quantize(const Quantizer *q, long n, const float *x, float *out, float *memory, int threads) {
+    if (impossible(q, threads) || n / threads < WIDTH) return -1;
     const Wide all = wide_in(q, memory + piece(q) * threads);
     if (!q->fixed) {
 #pragma omp parallel for num_threads(threads)
@@ -46,4 +57,5 @@ void quantize(const Quantizer *q, long n, const float *x, float *out, float *mem
         else
             round_nearest(q, &all, end - first, x + first * q->channels, out + first * q->channels);
     }
+    return 0;
 }

@@ -1,4 +1,5 @@
 /* What quantizing a sample takes, and its part that depends on the sample. */
+#include <limits.h>
 #include <math.h>
 
 #define WIDTH 64   /* least number of values of a wide pixel */
