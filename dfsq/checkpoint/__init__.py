@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dfsq.checkpoint.containers import described, spellings, states
 from dfsq.checkpoint.names import listed
-from dfsq.checkpoint.reading import GROWTH, is_out_of_memory, read, room
+from dfsq.checkpoint.reading import exceeds, is_out_of_memory, read, room
 from dfsq.checkpoint.sniffing import Kind, kind_of
 from dfsq.checkpoint.tensors import as_weights, bytes_needed
 from dfsq.errors import CheckpointError
@@ -50,7 +50,7 @@ def _readings(path: Path) -> list[FoundState]:
     if not found:
         raise CheckpointError(f"{path} holds {described(content)}, not a state dict; save model.state_dict()")
     if bytes_needed(each.state for each in found) > room(path):
-        raise CheckpointError(f"{path} claims over {GROWTH} times its size, as no checkpoint does; download it again")
+        raise CheckpointError(exceeds(path))
     readings: list[FoundState] = []
     for each in found:
         try:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
 import warnings
 import zipfile
-import zlib
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -16,64 +15,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from dfsq.checkpoint.names import printable
+from dfsq.checkpoint.outline import CraftedPickleError, check_pickle
 from dfsq.checkpoint.sniffing import Kind, kind_of
+from dfsq.checkpoint.stand_ins import STAND_INS
 from dfsq.errors import CheckpointError
 
 GROWTH = 16
 """How many times its size a file may grow in memory: float8 becomes float32, records may be compressed, and a tensor
 may repeat its values. What claims more was made to exhaust memory."""
 _CHUNK = 1 << 20
-
-
-class _Ignored:
-    """Stands for an object beside the tensors. It takes whatever the original took, and does nothing."""
-
-    def __new__(cls, *_: Any) -> _Ignored:
-        return super().__new__(cls)
-
-    def __init__(self, *_: Any) -> None: ...
-
-    def __setstate__(self, _: Any) -> None: ...
-
-
-class _AsMapping:
-    """Stands for another kind of dictionary, which may hold the weights."""
-
-    def __new__(cls, *_: Any) -> Any:
-        return OrderedDict()
-
-
-_VALUES = {
-    "argparse": "Namespace",
-    "builtins": "bool bytes dict float frozenset int list object range slice str tuple type",
-    "datetime": "date datetime time timedelta timezone",
-    "decimal": "Decimal",
-    "numpy": "dtype ndarray bool_ float16 float32 float64 int32 int64",
-    "numpy.core.multiarray": "_reconstruct scalar",
-    "numpy._core.multiarray": "_reconstruct scalar",
-    "pathlib": "Path PosixPath PurePath PurePosixPath PureWindowsPath WindowsPath",
-    "pathlib._local": "Path PosixPath PurePath PurePosixPath PureWindowsPath WindowsPath",
-    "types": "SimpleNamespace",
-    "uuid": "UUID",
-}
-_MAPPINGS = {
-    "collections": "defaultdict",
-    "addict.addict": "Dict",
-    "easydict": "EasyDict",
-    "lightning.fabric.utilities.data": "AttributeDict",
-    "lightning_fabric.utilities.data": "AttributeDict",
-    "pytorch_lightning.utilities.parsing": "AttributeDict",
-    "munch": "Munch",
-    "yacs.config": "CfgNode",
-}
-_STAND_INS = [
-    (stand_in, f"{module}.{name}")
-    for stand_in, modules in ((_Ignored, _VALUES), (_AsMapping, _MAPPINGS))
-    for module, names in modules.items()
-    for name in names.split()
-]
-"""Harmless types that training code saves beside the weights. torch's unpickler gets stand-ins of this module under
-their names, so that not even these types' own code runs."""
 
 
 def read(path: Path) -> Any:
@@ -88,9 +38,13 @@ def read(path: Path) -> Any:
             return load_file(path)
         if kind is Kind.TORCH_ZIP:
             _check_records(path)
+        else:
+            _check_sequence(path)
         return _load(path)
     except SafetensorError as error:
         raise CheckpointError(f"{path} is truncated or no safetensors file ({error}); download it again") from error
+    except CraftedPickleError as error:
+        raise CheckpointError(f"{path} is refused: its pickle {error}, as no checkpoint does") from error
     except pickle.UnpicklingError as error:
         raise CheckpointError(f"{path} {_refusal(str(error))}") from error
     except CheckpointError:
@@ -106,6 +60,11 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "allocate memory" in str(error)
 
 
+def exceeds(path: Path) -> str:
+    """The message for a file that claims more than :func:`room`."""
+    return f"{path} claims over {GROWTH} times its size, as no checkpoint does; download it again"
+
+
 def room(path: Path) -> int:
     """Bytes that the content of ``path`` may take in memory."""
     return GROWTH * path.stat().st_size + _CHUNK
@@ -114,7 +73,7 @@ def room(path: Path) -> int:
 def _load(path: Path) -> Any:
     with (
         warnings.catch_warnings(),
-        torch.serialization.safe_globals(_STAND_INS),  # type: ignore[arg-type]
+        torch.serialization.safe_globals(STAND_INS),  # type: ignore[arg-type]
         path.open("rb") as file,
     ):
         warnings.simplefilter("ignore")  # about pickle protocols; what cannot be read raises
@@ -123,20 +82,28 @@ def _load(path: Path) -> Any:
 
 def _check_records(path: Path) -> None:
     """Compare what the records of a zip archive claim with its size, and their content with their checksums, neither
-    of which torch does."""
+    of which torch does; then follow its pickle."""
     with zipfile.ZipFile(path) as archive:
-        if sum(record.file_size for record in archive.infolist()) > room(path):
+        records = archive.infolist()
+        if sum(record.file_size for record in records) > room(path):
+            raise CheckpointError(exceeds(path))
+        if not any(record.CRC for record in records):  # torch.save was told to compute none
+            for record in records:
+                del record.CRC
+        elif (damaged := archive.testzip()) is not None:
             raise CheckpointError(
-                f"{path} claims over {GROWTH} times its size, as no checkpoint does; download it again"
+                f"{path} is damaged: {printable(damaged)} contradicts its checksum; download it again"
             )
-        if not any(record.CRC for record in archive.infolist()):
-            return  # torch.save can be told to compute none
-        try:
-            damaged = archive.testzip()
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, zlib.error) as error:
-            raise CheckpointError(f"{path} is damaged ({error}); download it again") from error
-    if damaged is not None:
-        raise CheckpointError(f"{path} is damaged: {printable(damaged)} contradicts its checksum; download it again")
+        for record in records:
+            if record.filename.endswith("data.pkl"):
+                check_pickle(io.BytesIO(archive.read(record)))
+
+
+def _check_sequence(path: Path) -> None:
+    """Follow the pickles of the older format: magic number, version, writer, content, keys of storages."""
+    with path.open("rb") as file:
+        for _ in range(5):
+            check_pickle(file)
 
 
 def _refusal(reason: str) -> str:
