@@ -33,6 +33,8 @@ _FUNCTION = _Tuple(0, 1)
 """What a name in the pickle stands for; whether it may be called is torch's to decide."""
 _CONSTRUCTOR = _Tuple(0, 1)
 """A class that takes sizes; a checkpoint names it, but has tensors made by torch's own functions."""
+_PERSISTENT = _Tuple(0, 1)
+"""What lies outside the pickle: a storage, or, in old files of whole networks, a class."""
 _CONSTRUCTORS = re.compile(r"(builtins|__builtin__) bytearray|torch[\w.]* \w*(Tensor|Storage)")
 _PUSHED = re.compile(
     "NONE|NEWTRUE|NEWFALSE|BININT[12]?|LONG1|BINFLOAT|BINUNICODE|SHORT_BINSTRING|EMPTY_(DICT|LIST|SET)"
@@ -80,16 +82,22 @@ def check_pickle(file: IO[bytes]) -> None:
             items = popped(_POPPED[name])
             hashed += items[0].values if name == "SETITEM" else 0
             if name in ("REDUCE", "NEWOBJ"):
-                if (called := stack.pop()) is not _FUNCTION:
-                    what = "a constructor that takes sizes" if called is _CONSTRUCTOR else "what is no function"
-                    raise CraftedPickleError(f"calls {what}")
+                _check_call(stack.pop())
                 stack.append(_VALUE)
         elif name == "BINPERSID":
-            stack[-1] = _VALUE
+            stack[-1] = _PERSISTENT
         elif name not in ("PROTO", "STOP"):
             raise pickle.UnpicklingError(f"Unsupported operand {name}")
         if hashed > MAX_VALUES:
             raise CraftedPickleError("repeats keys without end")
+
+
+def _check_call(called: _Tuple) -> None:
+    if called is _PERSISTENT:
+        raise pickle.UnpicklingError("a class stored with its source would execute code")
+    if called is not _FUNCTION:
+        what = "a constructor that takes sizes" if called is _CONSTRUCTOR else "what is no function"
+        raise CraftedPickleError(f"calls {what}")
 
 
 def _joined(items: list[_Tuple]) -> _Tuple:
