@@ -99,7 +99,10 @@ def _split(found: Found) -> Iterator[Found]:
         for part, role in roles.items():
             if role < Role.OTHER and any(name.startswith(f"{part}.") for name in state):
                 yield Found(_below(f"{part}.", state), (*where, f"{part}."))
-    yield found
+    elif len(parts) > 1 and Role.OTHER in roles.values():
+        wanted = {name: tensor for name, tensor in state.items() if roles.get(name.partition(".")[0]) != Role.OTHER}
+        yield Found(wanted, where)
+    yield found  # whatever its names sound like, it may be one network of the user's own
 
 
 def _common_prefix(state: Mapping[str, Tensor]) -> str | None:

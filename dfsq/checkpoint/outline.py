@@ -36,9 +36,14 @@ _CONSTRUCTOR = _Tuple(0, 1)
 _PERSISTENT = _Tuple(0, 1)
 """What lies outside the pickle: a storage, or, in old files of whole networks, a class."""
 _CONSTRUCTORS = re.compile(r"(builtins|__builtin__) bytearray|torch[\w.]* \w*(Tensor|Storage)")
-_PUSHED = re.compile(
-    "NONE|NEWTRUE|NEWFALSE|BININT[12]?|LONG1|BINFLOAT|BINUNICODE|SHORT_BINSTRING|EMPTY_(DICT|LIST|SET)"
+_PUSHED = frozenset(
+    name
+    for name in (opcode.name for opcode in pickletools.opcodes)
+    if re.fullmatch(
+        "NONE|NEW(TRUE|FALSE)|BININT[12]?|LONG1|BINFLOAT|BINUNICODE|SHORT_BINSTRING|EMPTY_(DICT|LIST|SET)", name
+    )
 )
+"""Instructions that add one plain object."""
 _POPPED = {"APPEND": 1, "BUILD": 1, "REDUCE": 1, "NEWOBJ": 1, "SETITEM": 2}
 """What stays of these is the object that they change or replace."""
 _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
@@ -62,7 +67,7 @@ def check_pickle(file: IO[bytes]) -> None:
 
     for opcode, argument, _ in pickletools.genops(file):
         name, number = opcode.name, cast(int, argument)
-        if _PUSHED.fullmatch(name):
+        if name in _PUSHED:
             stack.append(_VALUE)
         elif name == "GLOBAL":
             stack.append(_CONSTRUCTOR if _CONSTRUCTORS.fullmatch(str(argument)) else _FUNCTION)

@@ -13,6 +13,8 @@ from dfsq.errors import CheckpointError
 
 HEAD = 512
 """Bytes that are looked at."""
+LONGEST_HEADER = 100_000_000
+"""Bytes of the longest header that safetensors reads; its length comes first in the file."""
 
 
 class Kind(Enum):
@@ -101,14 +103,14 @@ def kind_of(path: Path) -> Kind:
     Raises :class:`CheckpointError`, which says what the file is and what to do, for what is missing, no regular file
     (nothing is opened that could block), unreadable, empty, or no checkpoint.
     """
-    head, size = _head(path)
-    if (kind := _readable(head, size, path)) is not None:
+    head = _head(path)
+    if (kind := _readable(head, path)) is not None:
         return kind
     what, remedy = _described(head, path.suffix.lower())
     raise CheckpointError(f"{path} is {what}; {remedy}")
 
 
-def _head(path: Path) -> tuple[bytes, int]:
+def _head(path: Path) -> bytes:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -123,15 +125,15 @@ def _head(path: Path) -> tuple[bytes, int]:
         raise CheckpointError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     if not head:
         raise CheckpointError(f"{path} is empty; download or copy it again")
-    return head, status.st_size
+    return head
 
 
-def _readable(head: bytes, size: int, path: Path) -> Kind | None:
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < max(size, 1 << 32):
+def _readable(head: bytes, path: Path) -> Kind | None:
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= LONGEST_HEADER:
         return Kind.SAFETENSORS
     if _LEGACY in head[:32]:
         return Kind.TORCH_LEGACY
-    if head.startswith(b"PK"):
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         _check_members(path)
         return Kind.TORCH_ZIP
     return None

@@ -75,6 +75,7 @@ FIRST: dict[str, tuple[Any, str]] = {
         "state_dict, generator_ema. prefix",
     ),
     "without average": ({**prefixed("generator.", WANTED), **prefixed("net_d.", NOISY)}, "generator. prefix"),
+    "beside a discriminator": ({**WANTED, **prefixed("discriminator.", NOISY)}, "the file itself"),
     "ema_pytorch": (
         {"initted": STEP, "step": STEP, **prefixed("online_model.", NOISY), **prefixed("ema_model.", WANTED)},
         "ema_model. prefix",
