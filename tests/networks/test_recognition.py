@@ -1,18 +1,14 @@
-"""What a user sees when a checkpoint does not fit, and what containers and prefixes are looked through."""
+"""What a user sees when a checkpoint does not fit."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from dfsq.checkpoint import read_state
 from dfsq.errors import CheckpointError, UsageError
 from dfsq.networks import architectures, build, from_state
 
@@ -87,34 +83,3 @@ def test_descriptions_that_cannot_be_built(state: State) -> None:
     broken = type(model.info)("imdn", {"scale": 2, "colour": "red"}, 2, 1.0)
     with pytest.raises(CheckpointError, match="cannot build IMDN"):
         build(broken, state)
-
-
-def ddp(state: State) -> State:
-    return {f"module.{key}": value for key, value in state.items()}
-
-
-CONTAINERS: list[Callable[[State], Any]] = [
-    lambda state: state,
-    lambda state: {"params_ema": state, "params": {"fea_conv.weight": torch.zeros(1)}},
-    lambda state: {"params": state},
-    lambda state: {"state_dict": ddp(state), "epoch": 3, "optimizer": {"lr": torch.ones(1)}},
-    lambda state: {"model": {f"generator.{key}": value for key, value in state.items()}},
-    lambda state: {"net": {f"module.model.{key}": value for key, value in state.items()}},
-    ddp,
-]
-
-
-@pytest.mark.parametrize("wrap", CONTAINERS)
-def test_containers_and_prefixes_are_removed(state: State, tmp_path: Path, wrap: Callable[[State], Any]) -> None:
-    path = tmp_path / "checkpoint.pth"
-    torch.save(wrap(state), path)
-    read = read_state(path)
-    assert read.keys() == state.keys()
-    assert all(torch.equal(read[key], state[key]) for key in state)
-
-
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_a_sequence_called_model_keeps_its_name(tmp_path: Path, prefix: str) -> None:
-    path = tmp_path / "esrgan.pth"
-    torch.save({f"{prefix}model.0.weight": torch.ones(1), f"{prefix}model.1.sub.0.bias": torch.ones(1)}, path)
-    assert read_state(path).keys() == {"model.0.weight", "model.1.sub.0.bias"}
