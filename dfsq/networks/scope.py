@@ -36,21 +36,21 @@ class _Call:
     """Equal for equal inputs."""
 
 
-def body_scope(net: nn.Module, patterns: tuple[str, ...] | None) -> tuple[str, ...]:
+def body_scope(net: nn.Module, patterns: tuple[str, ...] | None, channels: int = 3) -> tuple[str, ...]:
     """Return the names of the layers of ``net`` in body scope, in definition or (probed) execution order.
 
     ``patterns`` are shell-style patterns that name the scope; without them the rule of this module applies,
-    and ``net`` is run on two RGB images of 64×64.
+    and ``net`` is run on two images of ``channels`` channels and 64×64 pixels.
     """
     if patterns is None:
-        return _probe(net)
+        return _probe(net, channels)
     names = [name for name, layer in net.named_modules() if isinstance(layer, QUANTIZABLE)]
     return tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
 
 
-def _probe(net: nn.Module) -> tuple[str, ...]:
+def _probe(net: nn.Module, channels: int) -> tuple[str, ...]:
     parameter = next(net.parameters())
-    noise = torch.rand(1, 3, _PROBE, _PROBE, generator=torch.Generator().manual_seed(0))
+    noise = torch.rand(1, channels, _PROBE, _PROBE, generator=torch.Generator().manual_seed(0))
     calls, others = (
         _calls(net, image.to(parameter.device, parameter.dtype)) for image in (noise, torch.zeros_like(noise))
     )
