@@ -20,6 +20,8 @@ from dfsq.networks.blocks import pad_to_multiple
 
 _FLAG = 64
 """Largest number of elements of a flag, a version or a counter: networks look for them when they load a state."""
+_LARGEST_NUMBER, _LONGEST_LIST = 1024, 64
+"""What an argument may be, however small the state: sizes of training images are such numbers."""
 _LARGEST_PADDING = 1024
 """Largest size or multiple that a description may ask an image to be padded to."""
 
@@ -62,11 +64,13 @@ def describe(descriptor: Any) -> Hyperparameters:
     }
 
 
-def construct(architecture: Any, description: Hyperparameters) -> nn.Module:
-    """Build the network, with whatever parameters its constructor gives it.
+def construct(architecture: Any, description: Hyperparameters, state: State) -> nn.Module:
+    """Build the network for ``state``, with whatever parameters its constructor gives it.
 
     ``architecture`` is spandrel's. Raises what spandrel raises, and ValueError for a description that cannot be.
     """
+    largest = max([_LARGEST_NUMBER, *(size for tensor in state.values() for size in tensor.shape)])
+    _check_argument(description["arguments"], largest, len(state))
     size = {name: _bounded(description["size"][name]) for name in ("minimum", "multiple_of", "square")}
     net = dict(_classes(architecture))[description["network"]](**description["arguments"])
     keep_inference_branch(net)
@@ -133,6 +137,17 @@ def _bounded(size: Any) -> int:
     if isinstance(size, int) and 0 <= size <= _LARGEST_PADDING:
         return size
     raise ValueError(f"an image cannot be padded to {size!r} pixels; the limit is {_LARGEST_PADDING}")
+
+
+def _check_argument(value: Any, largest: int, longest: int) -> None:
+    """Raise ValueError for numbers and lists by which a constructor would make far more than a state has."""
+    if isinstance(value, int | float) and not abs(value) <= largest:
+        raise ValueError(f"an argument is {value:g}; the state allows {largest} at most")
+    if isinstance(value, list | dict):
+        if len(value) > max(longest, _LONGEST_LIST):
+            raise ValueError(f"an argument has {len(value)} entries; the state has only {longest} tensors")
+        for each in value.values() if isinstance(value, dict) else value:
+            _check_argument(each, largest, longest)
 
 
 def _is_plain(value: Any) -> bool:

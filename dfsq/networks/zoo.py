@@ -71,7 +71,7 @@ def build(info: NetworkInfo, state: State) -> SRModel:
         if "network" not in info.hyperparameters:  # written before descriptions were
             descriptor = known.architecture.load(_with_training_weights(state))
             info = replace(info, hyperparameters=describe(descriptor))
-        return _load(construct(known.architecture, info.hyperparameters), info, state)
+        return _load(construct(known.architecture, info.hyperparameters, state), info, state)
     except _ERRORS as error:
         raise CheckpointError(f"the state does not fit {info.architecture}: {_first_line(error)}") from error
 
@@ -83,7 +83,7 @@ def _rebuilt(descriptor: Any, channels: int, rgb_range: float | None) -> SRModel
     keep_inference_branch(descriptor.model, recompute=True)
     state = descriptor.model.state_dict()
     description = describe(descriptor)
-    net = construct(descriptor.architecture, description)
+    net = construct(descriptor.architecture, description, state)
     computed = computed_buffers(net, state)
     info = NetworkInfo(
         architecture=f"{PREFIX}{descriptor.architecture.id}",

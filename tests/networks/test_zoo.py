@@ -259,6 +259,17 @@ def test_description_that_cannot_be(registry: Any, field: str, odd: Any) -> None
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "odd"), [("img_size", 10**4), ("embed_dim", 10**30), ("mlp_ratio", float("nan")), ("depths", [2] * 10**6)]
+)
+def test_argument_that_the_state_does_not_account_for(registry: Any, name: str, odd: Any) -> None:
+    model = from_state(random_state("SwinIR", "SwinIR", SWINIR))
+    described = model.info.hyperparameters
+    info = replace(model.info, hyperparameters={**described, "arguments": {**described["arguments"], name: odd}})
+    with pytest.raises(CheckpointError, match="an argument (is|has) .*; the state"):
+        build(info, model.net.state_dict())
+
+
 def test_spandrel_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "spandrel", None)
     with pytest.raises(CheckpointError, match=r"unknown architecture.*; pip install 'dfsq\[zoo\]' to try spandrel"):
