@@ -213,7 +213,7 @@ def test_luminance(registry: Any, module: str, name: str, arguments: dict[str, A
 
 REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
     ("SwinIR", "SwinIR", {**SWINIR, "in_chans": 4}, "maps 4 to 4 channels; only 3 to 3 and 1 to 1 are supported"),
-    ("Compact", "Compact", {"num_in_ch": 1, "num_feat": 8, "num_conv": 2}, "spandrel fails to load it|1 to 3 channels"),
+    ("Compact", "Compact", {"num_in_ch": 1, "num_feat": 8, "num_conv": 2}, "maps 1 to 3 channels"),
     ("SeemoRe", "SeemoRe", {"scale": 2, "embedding_dim": 16, "num_layers": 1}, "SeemoRe is not supported"),
 ]
 
