@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
-from types import ModuleType, SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from calibration import Recipe, quantize
+from dfsq import load, save
 from dfsq.errors import CheckpointError, UsageError
-from dfsq.networks import build, from_state, zoo
+from dfsq.model import NetworkInfo
+from dfsq.networks import build, from_state
 
 State = dict[str, Tensor]
 pytestmark = pytest.mark.filterwarnings("ignore:torch.meshgrid")
@@ -41,6 +45,16 @@ HAT = {
     "compress_ratio": 3,
     "squeeze_factor": 3,
 }
+DAT = {
+    "upscale": 2,
+    "img_size": 16,
+    "split_size": [4, 8],
+    "depth": [3],
+    "embed_dim": 32,
+    "num_heads": [4],
+    "expansion_factor": 2,
+    "upsampler": "pixelshuffledirect",
+}
 CASES: list[tuple[str, str, dict[str, Any], int, list[str]]] = [
     # module, class, arguments, scale, some layers out of body scope
     ("SwinIR", "SwinIR", SWINIR, 2, ["conv_first", "upsample.0"]),
@@ -50,6 +64,8 @@ CASES: list[tuple[str, str, dict[str, Any], int, list[str]]] = [
     ("RCAN", "RCAN", {"scale": 2, "n_resgroups": 1, "n_resblocks": 1, "n_feats": 16}, 2, ["sub_mean", "head.0"]),
     ("NAFNet", "NAFNet", {"width": 4, "enc_blk_nums": [1], "dec_blk_nums": [1]}, 1, ["intro", "ending"]),
 ]
+
+DAT_CASE = ("DAT", "DAT", DAT, 2, ["conv_first", "upsample.0"])
 
 
 def random_state(module: str, name: str, arguments: dict[str, Any]) -> State:
@@ -63,14 +79,15 @@ def registry(spandrel: Any) -> Any:
     return spandrel.MAIN_REGISTRY
 
 
-@pytest.mark.parametrize(("module", "name", "arguments", "scale", "outside"), CASES)
+@pytest.mark.parametrize(("module", "name", "arguments", "scale", "outside"), [*CASES, DAT_CASE])
 def test_computes_what_spandrel_computes(
     registry: Any, module: str, name: str, arguments: dict[str, Any], scale: int, outside: list[str]
 ) -> None:
     state = random_state(module, name, arguments)
     model = from_state(state)
     assert model.info.architecture == f"spandrel:{module}"
-    assert (model.scale, model.info.rgb_range) == (scale, 1.0)
+    assert (model.scale, model.info.rgb_range, model.info.channels) == (scale, 1.0, 3)
+    assert model.info.found == {"architecture": "names (spandrel)", "scale": "shapes", "rgb_range": "spandrel"}
     for height, width in ((24, 33), (5, 9)):
         image = torch.rand(1, 3, height, width)
         expected = registry.load(dict(state))(image.clone())
@@ -84,7 +101,8 @@ def test_computes_what_spandrel_computes(
     assert set(model.body) <= set(layers)
     assert model.body
 
-    again = build(model.info, model.net.state_dict())
+    info = replace(model.info, hyperparameters=json.loads(json.dumps(model.info.hyperparameters)))
+    again = build(info, model.net.state_dict())
     image = torch.rand(2, 3, 18, 20)
     with torch.no_grad():
         assert torch.equal(again(image), model(image))
@@ -93,7 +111,58 @@ def test_computes_what_spandrel_computes(
 
 def test_parameters_keep_their_names(registry: Any) -> None:
     state = random_state("SwinIR", "SwinIR", SWINIR)
-    assert from_state(state).net.state_dict().keys() == state.keys()
+    parameters = dict(registry.load(dict(state)).model.named_parameters())
+    assert from_state(state).net.state_dict().keys() == parameters.keys()
+
+
+# What spandrel's constructors compute from their arguments alone, by attribute.
+COMPUTED: dict[str, list[str]] = {
+    "SwinIR": ["attn_mask", "relative_position_index"],
+    "HAT": ["relative_position_index_OCA", "relative_position_index_SA"],
+    "DAT": ["attn_mask_0", "attn_mask_1", "relative_position_index", "rpe_biases"],
+}
+
+
+@pytest.mark.parametrize("case", [case for case in [*CASES, DAT_CASE] if case[0] in COMPUTED], ids=lambda case: case[0])
+def test_buffers_that_the_network_computes_are_not_stored(registry: Any, case: Any, tmp_path: Path) -> None:
+    module, name, arguments, *_ = case
+    original = random_state(module, name, arguments)
+    model = from_state(original)
+    left_out = original.keys() - model.net.state_dict().keys()
+    assert {key.rpartition(".")[2] for key in left_out} == set(COMPUTED[module])
+    assert all(torch.equal(model.net.get_buffer(key), original[key]) for key in left_out)
+
+    image = torch.rand(1, 3, 21, 30)
+    quantized = quantize(model, [image], Recipe(weights="minmax", selector="minmax", granularity="tensor"))
+    path = tmp_path / "model.safetensors"
+    save(quantized, path)
+    assert not left_out & load_file(path).keys()
+    with torch.inference_mode():
+        assert torch.equal(load(path)(image), quantized(image))
+
+
+def test_buffers_of_another_kind_are_stored(registry: Any) -> None:
+    state = random_state("DAT", "DAT", DAT)
+    mask = "layers.0.blocks.2.attn.attn_mask_0"
+    state[mask] = torch.full_like(state[mask], -7.0)
+    kept = from_state(state).net.state_dict()
+    assert torch.equal(kept[mask], state[mask])
+    statistics = {key for key in state if key.endswith(("running_mean", "num_batches_tracked"))}
+    assert statistics and statistics <= kept.keys()
+
+
+@pytest.mark.parametrize("case", [*CASES, DAT_CASE], ids=lambda case: case[0])
+def test_descriptions_of_earlier_releases_still_build(registry: Any, case: Any) -> None:
+    """They held nothing but the scale, and the state every buffer and of SPAN the convolution of inference."""
+    module, name, arguments, scale, _ = case
+    state = random_state(module, name, arguments)
+    model = from_state(state)
+    buffers = {key for key, _ in registry.load(dict(state)).model.named_buffers()} & state.keys()
+    stored = {**{key: state[key] for key in buffers}, **model.net.state_dict()}
+    again = build(NetworkInfo(f"spandrel:{module}", {"scale": scale}, scale, 1.0), stored)
+    image = torch.rand(1, 3, 18, 20)
+    with torch.no_grad():
+        assert torch.equal(again(image), model(image))
 
 
 def test_attention_layers_are_in_scope(registry: Any) -> None:
@@ -116,12 +185,35 @@ def test_span_does_not_undo_the_quantization_of_its_weights(registry: Any) -> No
 def test_scale_and_range_can_be_given(registry: Any) -> None:
     state = random_state("SwinIR", "SwinIR", SWINIR)
     assert from_state(state, scale=2, rgb_range=255.0).info.rgb_range == 255.0
-    with pytest.raises(UsageError, match="--scale 3, but this spandrel's SwinIR checkpoint upscales by 2"):
+    with pytest.raises(UsageError, match="^scale 3, but this spandrel's SwinIR checkpoint upscales by 2"):
         from_state(state, scale=3)
 
 
+LUMINANCE: list[tuple[str, str, dict[str, Any], int]] = [
+    ("SwinIR", "SwinIR", {**SWINIR, "in_chans": 1}, 2),
+    ("Compact", "Compact", {"num_in_ch": 1, "num_out_ch": 1, "num_feat": 8, "num_conv": 2, "upscale": 3}, 3),
+    ("DnCNN", "DnCNN", {"in_nc": 1, "out_nc": 1, "nc": 4, "nb": 17}, 1),
+]
+
+
+@pytest.mark.parametrize(("module", "name", "arguments", "scale"), LUMINANCE)
+def test_luminance(registry: Any, module: str, name: str, arguments: dict[str, Any], scale: int) -> None:
+    state = random_state(module, name, arguments)
+    model = from_state(state)
+    assert (model.info.channels, model.scale) == (1, scale)
+    assert model.body
+    again = build(model.info, model.net.state_dict())
+    assert again.body == model.body
+    image = torch.rand(1, 1, 19, 24)
+    with torch.no_grad():
+        result = model.net(image)
+        assert torch.equal(again.net(image), result)
+    torch.testing.assert_close(result.clamp(0, 1), registry.load(dict(state))(image), rtol=1e-3, atol=1e-4)
+
+
 REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
-    ("DnCNN", "DnCNN", {"in_nc": 1, "out_nc": 1, "nc": 4, "nb": 17}, "maps 1 to 1 channels"),
+    ("SwinIR", "SwinIR", {**SWINIR, "in_chans": 4}, "maps 4 to 4 channels; only 3 to 3 and 1 to 1 are supported"),
+    ("Compact", "Compact", {"num_in_ch": 1, "num_feat": 8, "num_conv": 2}, "maps 1 to 3 channels"),
     ("SeemoRe", "SeemoRe", {"scale": 2, "embedding_dim": 16, "num_layers": 1}, "SeemoRe is not supported"),
 ]
 
@@ -147,12 +239,35 @@ def test_misjudged_by_spandrel(spandrel: Any) -> None:
 def test_state_or_version_that_does_not_fit_a_description(registry: Any) -> None:
     model = from_state(random_state("SwinIR", "SwinIR", SWINIR))
     state = model.net.state_dict()
-    del state["conv_first.bias"]
-    with pytest.raises(CheckpointError, match="does not fit spandrel:SwinIR"):
-        build(model.info, state)
-    newer = type(model.info)("spandrel:Unheard", {"scale": 2}, 2, 1.0)
+    newer = NetworkInfo("spandrel:Unheard", {"scale": 2}, 2, 1.0)
     with pytest.raises(CheckpointError, match="does not know spandrel:Unheard; upgrade spandrel"):
         build(newer, state)
+    with pytest.raises(CheckpointError, match="does not fit spandrel:SwinIR: unexpected: more"):
+        build(model.info, {**state, "more": torch.zeros(1)})
+    del state["conv_first.bias"]
+    with pytest.raises(CheckpointError, match="does not fit spandrel:SwinIR: missing: conv_first.bias"):
+        build(model.info, state)
+
+
+@pytest.mark.parametrize("odd", [None, "abc", -1, [], {}, 10**30, float("nan"), ["x"], {"network": 1}, True, 7])
+@pytest.mark.parametrize("field", ["scale", "network", "arguments", "size", "computed"])
+def test_description_that_cannot_be(registry: Any, field: str, odd: Any) -> None:
+    model = from_state(random_state("SwinIR", "SwinIR", SWINIR))
+    info = replace(model.info, hyperparameters={**model.info.hyperparameters, field: odd})
+    with pytest.raises(CheckpointError) as caught:
+        build(info, model.net.state_dict())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "odd"), [("img_size", 10**4), ("embed_dim", 10**30), ("mlp_ratio", float("nan")), ("depths", [2] * 10**6)]
+)
+def test_argument_that_the_state_does_not_account_for(registry: Any, name: str, odd: Any) -> None:
+    model = from_state(random_state("SwinIR", "SwinIR", SWINIR))
+    described = model.info.hyperparameters
+    info = replace(model.info, hyperparameters={**described, "arguments": {**described["arguments"], name: odd}})
+    with pytest.raises(CheckpointError, match="an argument (is|has) .*; the state"):
+        build(info, model.net.state_dict())
 
 
 def test_spandrel_absent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,17 +276,22 @@ def test_spandrel_absent(monkeypatch: pytest.MonkeyPatch) -> None:
         from_state({"some.thing": torch.zeros(3)})
 
 
-def broken(_name: str) -> ModuleType:
-    raise RuntimeError("operator torchvision::nms does not exist\nTraceback: and more")
-
-
-def halved(_name: str) -> ModuleType:
-    raise ModuleNotFoundError("No module named 'einops'", name="einops")
-
-
-@pytest.mark.parametrize(("importing", "reason"), [(broken, "torchvision::nms does not exist"), (halved, "'einops'")])
-def test_spandrel_broken(monkeypatch: pytest.MonkeyPatch, importing: Callable[[str], ModuleType], reason: str) -> None:
-    monkeypatch.setattr(zoo, "importlib", SimpleNamespace(import_module=importing))
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (
+            "raise RuntimeError('operator image::read does not exist\\nTraceback: and more')",
+            "image::read does not exist",
+        ),
+        ("import einops_that_nobody_has", "'einops_that_nobody_has'"),
+        ("raise OSError('libc10.so: cannot open shared object file')", "libc10.so: cannot open"),
+    ],
+)
+def test_spandrel_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, reason: str) -> None:
+    (tmp_path / "spandrel.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "spandrel"]:
+        monkeypatch.delitem(sys.modules, name)
     with pytest.raises(CheckpointError, match=f"spandrel cannot be imported: .*{reason}") as caught:
         from_state({"some.thing": torch.zeros(3)})
     assert "\n" not in str(caught.value)
