@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,10 +53,13 @@ class Listing:
     @property
     def note(self) -> str | None:
         """One line on what was passed over, if anything was."""
-        if not self.others:
-            return None
-        named = ", ".join(self.others[:_NAMED]) + ", …" * (len(self.others) > _NAMED)
-        return f"{self.folder}: passed over {len(self.others)} that are no images: {named}"
+        count = len(self.others)
+        return f"{self.folder}: passed over {count} that are no images: {named(self.others)}" if count else None
+
+
+def named(names: Sequence[str]) -> str:
+    """The first few of many names, for a note."""
+    return ", ".join(names[:_NAMED]) + ", …" * (len(names) > _NAMED)
 
 
 def scan(folder: Path) -> Listing:
