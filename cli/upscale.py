@@ -91,7 +91,7 @@ def upscale(
             except (ImageError, UsageError) as error:
                 if len(jobs) == 1:
                     raise
-                click.echo(f"dfsq: {error}", err=True)
+                click.echo(f"dfsq: {error}" if str(source) in str(error) else f"dfsq: {source}: {error}", err=True)
                 return False
             return True
 

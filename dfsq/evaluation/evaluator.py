@@ -90,8 +90,8 @@ def _evaluate_set(model: SRModel, benchmark: Benchmark, on_image: Callable[[Upsc
 
     def upscaled(pair: Pair) -> Upscaled:
         lr, hr = pair.read(model.scale)
-        result = upscale_image(model, lr)
         try:
+            result = upscale_image(model, lr)
             scores = score(result, hr, model.scale)
         except ImageError as error:
             raise ImageError(f"{pair.name}: {error}") from None

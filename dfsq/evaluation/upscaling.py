@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfsq.errors import DfsqError
+from dfsq.errors import DfsqError, ImageError
 from dfsq.evaluation import bicubic
 from dfsq.evaluation.scratch import Scratch
 from dfsq.evaluation.tiling import run_in_strips
@@ -20,6 +20,8 @@ from dfsq.model import SRModel
 
 _BAND = 256
 """Rows of the input that are converted together."""
+_SMALL = 64
+"""Up to this height or width a network may fail because its windows are larger than what they slide over."""
 _HALO = 3
 """Rows beside a row on which its bicubic enlargement depends."""
 
@@ -42,8 +44,8 @@ def upscale_image(
     C is 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGB and alpha). Grey passes through the network as three equal
     channels, of whose results the mean is taken; alpha is enlarged bicubically. ``tiles``, for a model on the CPU,
     changes what is in memory, not the result; ``on_work`` is called with the :func:`work
-    <dfsq.evaluation.memory.work>` of its operations. Raises :class:`DfsqError` where the model's output is not finite,
-    or memory or disk are too small.
+    <dfsq.evaluation.memory.work>` of its operations. Raises :class:`ImageError` for an image that is too small for the
+    network, and :class:`DfsqError` where the model's output is not finite, or memory or disk are too small.
     """
     channels = pixels.shape[2]
     colour, alpha = (pixels[:, :, :-1], pixels[:, :, -1:]) if channels % 2 == 0 else (pixels, None)
@@ -68,7 +70,14 @@ def _upscale_colour(
             try:
                 maps = model(x)[0]
             except torch.cuda.OutOfMemoryError as error:
-                raise DfsqError(f"{width}×{height} pixels are too many for {device}; use --device cpu") from error
+                raise DfsqError(f"{width}×{height} pixels are too many for {device}; use the CPU") from error
+            except RuntimeError as error:
+                if min(height, width) > _SMALL:
+                    raise
+                reason = str(error).partition("\n")[0]
+                raise ImageError(
+                    f"{width}×{height} pixels are too few for this network ({reason}); enlarge or pad the image"
+                ) from error
         else:
             scratch = stack.enter_context(Scratch(tiles.scratch))
             maps = run_in_strips(model, x, tiles.rows, scratch, on_work)[0]

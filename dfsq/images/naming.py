@@ -19,18 +19,20 @@ def output_names(sources: Sequence[Path]) -> list[str]:
     """
     plain = [_lossless_name(source, source.stem) for source in sources]
     often = Counter(name.lower() for name in plain)
+    names: dict[int, str] = {}
     taken: set[str] = set()
-    names = []
-    for source, name in zip(sources, plain, strict=True):
+    # Those that keep their names come first, so that no other takes one.
+    for index in sorted(range(len(sources)), key=lambda index: plain[index] != sources[index].name):
+        name = plain[index]
         if often[name.lower()] > 1:
-            name = _lossless_name(source, source.name)
+            name = _lossless_name(sources[index], sources[index].name)
         stem, suffix = Path(name).stem, Path(name).suffix
         numbered = (f"{stem}-{number}{suffix}" for number in count(2))
         while name.lower() in taken:
             name = next(numbered)
         taken.add(name.lower())
-        names.append(name)
-    return names
+        names[index] = name
+    return [names[index] for index in range(len(sources))]
 
 
 def _lossless_name(source: Path, stem: str) -> str:

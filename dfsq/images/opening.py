@@ -36,11 +36,13 @@ def open_image(path: Path) -> Iterator[ImageFile]:
     if not path.is_file():
         raise ImageError(f"{path} is {'a folder' if path.is_dir() else 'a pipe or a device'}; name an image file")
     named = _NAMED_FORMATS.get(path.suffix.lower())
+    formats = (*FORMATS, *((named,) if named else ()))
     try:
-        with warnings.catch_warnings():
+        # By a stream, for what Pillow opens by name it may map into memory, where it garbles TIFFs on their side.
+        with path.open("rb") as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", PillowImage.DecompressionBombWarning)
-            with PillowImage.open(path, formats=(*FORMATS, *((named,) if named else ()))) as file:
+            with PillowImage.open(stream, formats=formats) as file:
                 yield file
     except (DfsqError, MemoryError):
         raise
