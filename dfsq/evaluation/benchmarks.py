@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,12 +107,15 @@ def from_folders(hr: Path, lr: Path | None, scale: int) -> Benchmark:
 
 def _pairs(hr: Path, lr: Path | None, scale: int) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
     """The pairs of two folders, and notes on what was passed over."""
-    listings = [scan(folder) for folder in (hr, lr) if folder is not None]
+    listings = [scan(hr), *([] if lr is None or lr.samefile(hr) else [scan(lr)])]
+    if lr is not None:  # which may lie in the folder of HR
+        used = {f"{each.name}/" for each in (lr, *lr.parents)}
+        listings[0] = replace(listings[0], others=tuple(each for each in listings[0].others if each not in used))
     notes = [listing.note for listing in listings if listing.note]
-    if lr is None or lr.samefile(hr):
-        hr_images, lr_images = pairing.split(listings[0].images, scale)
-    else:
+    if len(listings) == 2:
         hr_images, lr_images = list(listings[0].images), list(listings[1].images)
+    else:
+        hr_images, lr_images = pairing.split(listings[0].images, scale)
     if not hr_images:
         raise ImageError(f"no images at ×{scale} in {hr}; {READABLE}")
     if lr is not None and not lr_images:
@@ -121,11 +124,11 @@ def _pairs(hr: Path, lr: Path | None, scale: int) -> tuple[tuple[Pair, ...], tup
         pairs = [Pair(each.name, each.hr, each.lr) for each in pairing.match(hr_images, lr_images, scale)]
     else:
         pairs = [Pair(name, path, None) for name, path in zip(pairing.names(hr_images, scale), hr_images, strict=True)]
-    used = {path for pair in pairs for path in (pair.hr, pair.lr)}
-    alone = [path.name for path in lr_images if path not in used]
+    paired = {pair.lr for pair in pairs}
+    alone = [path.name for path in lr_images if path not in paired]
     if alone:
         notes.append(f"{lr or hr}: passed over {len(alone)} without an HR image: {named(alone)}")
-    for path in (*hr_images, *(path for path in lr_images if path in used)):
+    for path in (*hr_images, *(path for path in lr_images if path in paired)):
         if (several := frames(path)) > 1:
             notes.append(f"{path}: the first of {several} frames or pages")
     return tuple(pairs), tuple(notes)

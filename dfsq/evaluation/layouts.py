@@ -98,7 +98,7 @@ def set_folders(root: Path, scale: int | None = None) -> list[SetFolder]:
                 taken += lr if hr_pattern == "SET" else [hr, *lr]  # in images that are a set, others may lie
                 if scale in (None, at) or at is None:
                     found.setdefault(name.lower(), SetFolder(name, hr, base, tuple(lr)))
-    return sorted(found.values(), key=lambda each: natural_order(each.name))
+    return sorted(found.values(), key=lambda each: each.name)
 
 
 def beside(hr: Path, scale: int) -> Path | None:

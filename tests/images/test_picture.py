@@ -218,8 +218,11 @@ def test_orientation(tmp_path: Path, name: str) -> None:
         assert np.array_equal(read_picture(tmp_path / name).pixels, upright(stored)), number
 
 
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
 def profile(space: str) -> bytes:
-    content = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    content = bytearray(SRGB)
     content[16:20] = space.encode()
     return bytes(content)
 
