@@ -15,6 +15,11 @@ from pathlib import Path
 
 from dfsq.errors import ImageError
 
+_HR_MARK = r"(?:[-_. ](?:srf_{s}|x{s}))?[-_. ](?:hr|gt)(?:[-_. ]?x{s})?$"
+_LR_WORD = r"[-_. ](?:bic)?lr(?:bi|bd|dn)?(?:[-_. ]?x{s})?$"
+_LR_MARK = r"(?:[-_. ]*x{s}[mdw]?|[-_. ]+(?:{s}x|srf_{s}|(?:bicubic|bic|bi|bd|dn|lr)+))$"
+"""Marks at the end of names; ``m``, ``d`` and ``w`` are DIV2K's mild, difficult and wild."""
+
 
 @dataclass(frozen=True)
 class Match:
@@ -57,19 +62,13 @@ def names(hr: Sequence[Path], scale: int) -> list[str]:
 def split(images: Sequence[Path], scale: int) -> tuple[list[Path], list[Path]]:
     """HR and LR images of a folder that holds both, told by their marks; no LR images where it does not."""
     bare = {path: _without_hr_mark(path.stem, scale) for path in images}
-    lr = [path for path in images if re.search(_LR_WORD.format(s=scale), path.stem, re.IGNORECASE)]
+    lr = {path: None for path in images if re.search(_LR_WORD.format(s=scale), path.stem, re.IGNORECASE)}
     hr = [path for path in images if path not in lr]
     marked = [path for path in hr if bare[path] != path.stem]
     wanted = {_key(bare[path]) for path in marked or hr}
     if any(_key(name) in wanted for path in lr for name in _without_lr_marks(path.stem, scale)):
-        return marked or hr, lr
+        return marked or hr, list(lr)
     return list(images), []
-
-
-_HR_MARK = r"(?:[-_. ](?:srf_{s}|x{s}))?[-_. ](?:hr|gt)(?:[-_. ]?x{s})?$"
-_LR_WORD = r"[-_. ](?:bic)?lr(?:bi|bd|dn)?(?:[-_. ]?x{s})?$"
-_LR_MARK = r"(?:[-_. ]*x{s}[mdw]?|[-_. ]+(?:{s}x|srf_{s}|(?:bicubic|bic|bi|bd|dn|lr)+))$"
-"""Marks at the end of names; ``m``, ``d`` and ``w`` are DIV2K's mild, difficult and wild."""
 
 
 def _without_hr_mark(stem: str, scale: int) -> str:
