@@ -13,7 +13,9 @@ from torch import Tensor
 
 from dfsq.errors import ImageError, UsageError
 from dfsq.evaluation.bicubic import downscale
-from dfsq.images.files import list_images, read_image
+from dfsq.images.files import scan
+from dfsq.images.opening import READABLE
+from dfsq.images.picture import read_picture
 
 BATCH = 8
 """Patches per forward pass."""
@@ -25,7 +27,8 @@ class PatchStream:
 
     Iterating yields float32 ``(n, 3, p, p)`` in 0–1 with n ≤ 8 and p = patch_size / scale, ``patches`` in all. The same
     ``seed`` and files give the same patches. Files that are unreadable or smaller than a patch are passed over and
-    reported to ``on_skip``; when none is left, :class:`ImageError` is raised.
+    reported to ``on_skip``, as are all frames of a file but the first and what else lies in a folder; when no image is
+    left, :class:`ImageError` is raised.
     """
 
     def __init__(
@@ -45,10 +48,11 @@ class PatchStream:
         self.patches = patches
         self.patch = patch_size // scale
         """Height and width of an LR patch in pixels."""
-        self._sources = _files(sources)
+        self._sources = _files(sources, on_skip)
         self._scale = 1 if is_lr else scale
         self._seed = seed
         self._on_skip = on_skip
+        self._noted: set[Path] = set()
         self._digest = hashlib.sha256()
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -89,7 +93,7 @@ class PatchStream:
 
     def _usable(self, source: Path | Image, size: int) -> Image | None:
         try:
-            image = read_image(source) if isinstance(source, Path) else source
+            image = self._read(source) if isinstance(source, Path) else source
         except ImageError as error:
             self._on_skip(f"skipped: {error}")
             return None
@@ -99,21 +103,30 @@ class PatchStream:
             return None
         return image
 
+    def _read(self, path: Path) -> Image:
+        picture = read_picture(path)
+        if picture.frames > 1 and path not in self._noted:
+            self._noted.add(path)  # once, for patches are cut from a file again and again
+            self._on_skip(f"skipped: all of {path} but the first of its {picture.frames} frames or pages")
+        return picture.rgb
 
-def _files(sources: Sequence[str | Path | Image]) -> list[Path | Image]:
+
+def _files(sources: Sequence[str | Path | Image], on_skip: Callable[[str], None]) -> list[Path | Image]:
     found: list[Path | Image] = []
     for source in sources:
         if isinstance(source, np.ndarray):
             found.append(source)
         elif (path := Path(source)).is_dir():
-            found += list_images(path)
+            listing = scan(path)
+            found += listing.images
+            if listing.note:
+                on_skip(listing.note)
         elif path.exists():
             found.append(path)
         else:
             raise UsageError(f"calibration path {source} does not exist")
     if not found:
-        listed = ", ".join(str(source) for source in sources)
-        raise ImageError(f"no images in {listed}; PNG, JPEG, BMP, TIFF and WebP files are read")
+        raise ImageError(f"no images in {', '.join(str(source) for source in sources)}; {READABLE}")
     return found
 
 

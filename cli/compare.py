@@ -22,7 +22,7 @@ from cli.options import (
     split_commas,
 )
 from cli.outputs import check_outputs, write_reports
-from cli.scoring import score_models
+from cli.scoring import find_sets, score_models
 from dfsq import distributed
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def compare(
         raise click.UsageError(f"--bits {','.join(bits)}: give whole numbers, for example 4,3,2")
 
     import calibration
-    from dfsq.evaluation import benchmarks, samples
+    from dfsq.evaluation import samples
     from dfsq.report.comparison import comparison_table
     from dfsq.report.json_report import to_json
     from dfsq.report.report import Report
@@ -110,8 +110,7 @@ def compare(
     shared = {} if patches is None else {"patches": patches}
     chosen = [calibration.recipe(name, w_bits=int(b), a_bits=int(b), **shared) for b in bits for name in recipes]
     model = load_model(checkpoint, quiet, device=device, **overrides)
-    names = sets or (benchmarks.available(data) if data else ())
-    found = [benchmarks.find(data, name, model.scale) for name in names] if data else [samples.benchmark(model.scale)]
+    found = find_sets(data, sets, model.scale, quiet)
     if not data:
         note(f"no --data: {samples.NOTE}", quiet)
     scored = list(score_models([(Path(checkpoint).name, model, None)], found, quiet))

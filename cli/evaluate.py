@@ -22,11 +22,10 @@ from cli.options import (
     split_commas,
 )
 from cli.outputs import check_outputs, write_reports
-from cli.scoring import Gallery, ImageFolder, score_models
+from cli.scoring import Gallery, ImageFolder, find_sets, score_models, set_of_folders
 from dfsq import distributed
 
 if TYPE_CHECKING:
-    from dfsq.evaluation.benchmarks import Benchmark
     from dfsq.evaluation.evaluator import Upscaled
     from dfsq.model import SRModel
     from dfsq.report.gates import Check
@@ -137,7 +136,7 @@ def evaluate(
         for name, path in _names(models).items()
     ]
     scale = _common_scale(loaded)
-    benchmarks = _benchmarks(data, sets, hr, lr, scale)
+    benchmarks = set_of_folders(hr, lr, scale, quiet) if hr else find_sets(data, sets, scale, quiet)
     if not (data or hr):
         from dfsq.evaluation.samples import NOTE
 
@@ -202,18 +201,6 @@ def _common_scale(models: list[tuple[str, SRModel, int | None]]) -> int:
         each = ", ".join(f"{name} ×{model.scale}" for name, model, _ in models)
         raise UsageError(f"models of different scales cannot be compared: {each}; evaluate them one by one")
     return scales.pop()
-
-
-def _benchmarks(
-    data: Path | None, sets: tuple[str, ...], hr: Path | None, lr: Path | None, scale: int
-) -> list[Benchmark]:
-    from dfsq.evaluation import benchmarks, samples
-
-    if hr:
-        return [benchmarks.from_folders(hr, lr, scale)]
-    if data:
-        return [benchmarks.find(data, name, scale) for name in sets or benchmarks.available(data)]
-    return [samples.benchmark(scale)]
 
 
 def _judge(

@@ -22,13 +22,12 @@ from cli.options import (
     split_commas,
 )
 from cli.outputs import check_outputs, write_reports
-from cli.scoring import Gallery, score_models
+from cli.scoring import Gallery, find_sets, score_models
 from cli.shares import share_document, share_facts
 from dfsq import distributed
 
 if TYPE_CHECKING:
     from calibration import Recipe
-    from dfsq.evaluation.benchmarks import Benchmark
     from dfsq.model import SRModel
 
 
@@ -197,7 +196,7 @@ def quantize(
         body=body,
         device=device,
     )
-    benchmarks = _benchmarks(data, sets, model.scale)
+    benchmarks = find_sets(data if sets else None, sets, model.scale, quiet)
     quantized = quantize_model(model, recipe, calib, quiet, is_lr=calib_is_lr)
     size = dfsq.save(quantized, output)
     if not calib:
@@ -221,12 +220,6 @@ def quantize(
     report = Report(scored, {"quantization": read_header(output), "multiply_adds": share_document(shares)})
     print_report(report)
     write_reports(reports, report, f"{names[0]} at {bits_of(scored[1])}", facts, gallery.strips())
-
-
-def _benchmarks(data: Path | None, sets: tuple[str, ...], scale: int) -> list[Benchmark]:
-    from dfsq.evaluation import benchmarks, samples
-
-    return [benchmarks.find(data, name, scale) for name in sets] if data and sets else [samples.benchmark(scale)]
 
 
 def _facts(model: SRModel, size: int) -> dict[str, str]:

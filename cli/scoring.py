@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.console import progress
+from cli.console import note, progress
 
 if TYPE_CHECKING:
     from dfsq.evaluation.benchmarks import Benchmark
@@ -18,6 +19,36 @@ if TYPE_CHECKING:
 OnImage = Callable[[str, "Upscaled"], None]
 """Called with the name of the model and each image it has upscaled."""
 STRIPS_PER_SET = 2
+
+
+def find_sets(data: Path | None, sets: Sequence[str], scale: int, quiet: bool) -> list[Benchmark]:
+    """The sets in ``data`` called ``sets``, or all; the sample photographs where ``data`` is None."""
+    from dfsq.evaluation import benchmarks, samples
+
+    if data is None:
+        return [samples.benchmark(scale)]
+    return _noted(lambda: benchmarks.find_all(data, sets, scale), quiet)
+
+
+def set_of_folders(hr: Path, lr: Path | None, scale: int, quiet: bool) -> list[Benchmark]:
+    """The set of the images in ``hr`` and ``lr``."""
+    from dfsq.evaluation import benchmarks
+
+    return _noted(lambda: [benchmarks.from_folders(hr, lr, scale)], quiet)
+
+
+def _noted(find: Callable[[], list[Benchmark]], quiet: bool) -> list[Benchmark]:
+    from dfsq.errors import LayoutError, UsageError
+
+    try:
+        found = find()
+    except LayoutError as error:
+        folders = shlex.join(("--hr", str(error.hr), "--lr", str(error.lr)))
+        raise UsageError(f"{error.problem}; name both, dfsq eval {folders}, or move {error.lr} away") from error
+    for each in found:
+        for line in each.notes:
+            note(line, quiet)
+    return found
 
 
 def score_models(

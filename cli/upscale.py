@@ -64,7 +64,8 @@ def upscale(
 ) -> None:
     """Upscale images with MODEL, a checkpoint or a dfsq artifact; a folder stands for all images in it.
 
-    Names, transparency, grey and 16 bits are kept; JPEG becomes PNG. Tiles change no pixel.
+    Names, transparency, grey and 16 bits are kept; JPEG, GIF, AVIF and what else loses becomes PNG: a.jpg becomes
+    a.png, or a.jpg.png where an a.png is there as well. Tiles change no pixel.
 
     \b
     dfsq upscale model-w4a4.safetensors photo.png -o large.png
@@ -75,7 +76,7 @@ def upscale(
     if isinstance(tile, int) and device != "cpu":
         raise click.UsageError(f"--tile {tile} works on the CPU; leave it out, or --device {device}")
 
-    jobs = _jobs(inputs, output)
+    jobs = _jobs(inputs, output, quiet)
     check_outputs([model, *(str(source) for source, _ in jobs)], [target for _, target in jobs], [])
     device = prepare(device, compile_)
     upscaler = _Upscaler(load_model(model, quiet, device=device, **overrides), tile, scratch, quiet)
@@ -86,10 +87,10 @@ def upscale(
             advance("images", done, len(jobs))
             try:
                 upscaler.upscale(source, target, lambda percent: advance("tiles of one", percent, 100))
-            except ImageError as error:
+            except (ImageError, UsageError) as error:
                 if len(jobs) == 1:
                     raise
-                click.echo(f"dfsq: {error}", err=True)
+                click.echo(f"dfsq: {error}" if str(source) in str(error) else f"dfsq: {source}: {error}", err=True)
                 return False
             return True
 
@@ -102,28 +103,32 @@ def upscale(
     click.echo(f"Wrote {output}" + f" ({len(jobs)} images)" * (len(jobs) > 1))
 
 
-def _jobs(inputs: Sequence[Path], output: Path) -> list[tuple[Path, Path]]:
+def _jobs(inputs: Sequence[Path], output: Path, quiet: bool) -> list[tuple[Path, Path]]:
     """Images to read, each with the file to write; makes the folder ``output`` where it is one."""
-    from dfsq.images.files import IMAGE_SUFFIXES, list_images
+    from dfsq.images.files import scan
+    from dfsq.images.naming import output_names
+    from dfsq.images.opening import IMAGE_SUFFIXES, READABLE
     from dfsq.images.picture import LOSSLESS
 
-    sources = [image for each in inputs for image in (list_images(each) if each.is_dir() else [each])]
+    sources: dict[Path, None] = {}  # without repetition, in order
+    for each in inputs:
+        if not each.is_dir():
+            sources[each] = None
+            continue
+        listing = scan(each)
+        sources |= dict.fromkeys(listing.images)
+        if listing.note:
+            note(listing.note, quiet)
     if not sources:
-        raise UsageError(f"no images in {', '.join(map(str, inputs))}; they end in {', '.join(IMAGE_SUFFIXES)}")
+        raise UsageError(f"no images in {', '.join(map(str, inputs))}; {READABLE}")
     if output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir():
         if len(sources) > 1 or inputs[0].is_dir():
             raise UsageError(f"--output {output} is one file; name a folder for the images of a folder, or for several")
         if output.suffix.lower() not in LOSSLESS:
-            raise UsageError(f"--output {output}: JPEG loses what was gained; choose {', '.join(LOSSLESS)}")
-        return [(sources[0], output)]
-    targets: dict[Path, Path] = {}
-    for source in sources:
-        target = output / (source.name if source.suffix.lower() in LOSSLESS else f"{source.stem}.png")
-        if target in targets:
-            raise UsageError(f"{targets[target]} and {source} would both become {target}; upscale them one by one")
-        targets[target] = source
+            raise UsageError(f"--output {output}: no format that keeps what was gained; choose {', '.join(LOSSLESS)}")
+        return [(next(iter(sources)), output)]
     make_folder(output)
-    return [(source, target) for target, source in targets.items()]
+    return [(source, output / name) for source, name in zip(sources, output_names(list(sources)), strict=True)]
 
 
 class _Upscaler:
@@ -148,6 +153,8 @@ class _Upscaler:
         from dfsq.images.picture import Picture, check_depth, read_picture, write_picture
 
         picture = read_picture(source)
+        if picture.frames > 1:
+            note(f"{source}: the first of {picture.frames} frames or pages", self._quiet)
         check_depth(target, picture)
         height, width = picture.pixels.shape[:2]
         tiles = self._tiles(height, width, self._scratch or target.parent)

@@ -30,5 +30,16 @@ class ImageError(DfsqError):
     """An image, or a folder of images, that cannot be used."""
 
 
+class LayoutError(UsageError):
+    """LR images that seem to belong to HR images, of which it is not clear whether they are meant."""
+
+    def __init__(self, problem: str, hr: object, lr: object) -> None:
+        """``hr`` and ``lr`` are the folders that are likely meant."""
+        super().__init__(f"{problem}; name both folders, hr {hr} and lr {lr}, or move the latter away")
+        self.problem = problem
+        self.hr = hr
+        self.lr = lr
+
+
 class WorkerLostError(DfsqError):
     """One of several processes ended before the run was done."""

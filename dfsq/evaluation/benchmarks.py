@@ -1,27 +1,20 @@
-"""Benchmark folders: which HR image belongs to which LR image, in the layouts that people have on disk.
-
-========================  ==================  ============================
-layout                    HR                  LR at scale s
-========================  ==================  ============================
-EDSR-PyTorch              HR/NAME             LR_bicubic/Xs/NAMExs
-BasicSR                   GTmod12/NAME        LRbicxs/NAME
-SelfExSR                  image_SRF_s/NAME_SRF_s_HR, …_LR in the same folder
-plain                     the folder itself   made by MATLAB bicubic
-========================  ==================  ============================
-"""
+"""Benchmark sets: pairs of HR and LR images, from folders as people have them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from dfsq.errors import ImageError, UsageError
+from dfsq.errors import ImageError, LayoutError, UsageError
+from dfsq.evaluation import pairing
 from dfsq.evaluation.bicubic import downscale
-from dfsq.images.files import list_images, read_image
+from dfsq.evaluation.layouts import beside, set_folders
+from dfsq.images.files import named, read_image, scan
+from dfsq.images.opening import READABLE, frames
 
 Image = NDArray[Any]
 
@@ -58,6 +51,8 @@ class Benchmark:
     name: str
     scale: int
     pairs: tuple[Pair, ...]
+    notes: tuple[str, ...] = ()
+    """What a user should know of the folders, a line each."""
 
     @property
     def lr_supplied(self) -> bool:
@@ -66,23 +61,31 @@ class Benchmark:
 
 
 def find(root: Path, name: str, scale: int) -> Benchmark:
-    """The set ``name`` below ``root`` (or ``root/benchmark``) in any known layout; case does not matter.
+    """The set ``name`` in ``root`` in any layout of :mod:`dfsq.evaluation.layouts`; case does not matter.
 
-    Raises :class:`UsageError` for an unknown set, with the sets that are there, and :class:`ImageError` for a set
-    without images or with LR images missing.
+    Raises :class:`UsageError` for an unknown set, with the sets that are there, :class:`LayoutError` where it is not
+    clear which LR images are meant, and :class:`ImageError` for a set without images at ``scale``, or with images that
+    cannot be read or have no partner.
     """
-    folders = _set_folders(root)
-    key = {each.lower(): each for each in folders}.get(name.lower())
-    if key is None:
-        known = f"it has {', '.join(folders)}" if folders else "it has no folder with images"
-        raise UsageError(f"no set {name!r} in {root}; {known}")
-    hr, lr, pattern = _layout(folders[key], scale)
-    return Benchmark(key, scale, _pairs(hr, lr, pattern, scale))
+    folders = {each.name.lower(): each for each in set_folders(root, scale)}
+    folder = folders.get(name.lower()) or folders.get(name.lower().removesuffix("_hr"))
+    if folder is not None:
+        return Benchmark(folder.name, scale, *_pairs(folder.hr, folder.lr_at(scale), scale))
+    known = [each.name for each in set_folders(root)]
+    if name.lower() in map(str.lower, known):
+        raise ImageError(f"no images at ×{scale} in the set {name} of {root}; its folders are for other scales")
+    raise UsageError(f"no set {name!r} in {root}; it has {', '.join(known) or 'no folder with images'}")
+
+
+def find_all(root: Path, names: Iterable[str], scale: int) -> list[Benchmark]:
+    """The sets called ``names``, each once, or all that are there. Raises what :func:`find` does."""
+    found = (find(root, name, scale) for name in list(names) or available(root))
+    return list({each.name: each for each in found}.values())
 
 
 def available(root: Path) -> list[str]:
-    """Names of the sets below ``root``, or ``root/benchmark``. Raises :class:`UsageError` where there is none."""
-    names = list(_set_folders(root))
+    """Names of the sets in ``root``. Raises :class:`UsageError` where there is none."""
+    names = [each.name for each in set_folders(root)]
     if not names:
         raise UsageError(f"no benchmark set in {root}; a set is a folder of images, or one with HR or GTmod12 in it")
     return names
@@ -91,60 +94,41 @@ def available(root: Path) -> list[str]:
 def from_folders(hr: Path, lr: Path | None, scale: int) -> Benchmark:
     """A set of the images in ``hr``, with those of the same name in ``lr`` or MATLAB bicubic; named after the folder.
 
-    Raises :class:`UsageError` for a folder that does not exist and :class:`ImageError` as :func:`find` does.
+    Raises :class:`UsageError` for a folder that does not exist, :class:`LayoutError` where there are LR images beside
+    ``hr`` and ``lr`` is None, and :class:`ImageError` as :func:`find` does.
     """
     for folder in (hr, lr):
         if folder is not None and not folder.is_dir():
             raise UsageError(f"{folder} is not a folder; name the folder that holds the images")
-    return Benchmark(hr.resolve().name, scale, _pairs(hr, lr, "", scale))
+    if lr is None and (unused := beside(hr, scale)):
+        raise LayoutError(f"{unused} belongs to {hr} and would not be used", hr, unused)
+    return Benchmark(hr.resolve().name, scale, *_pairs(hr, lr, scale))
 
 
-def _set_folders(root: Path) -> Mapping[str, Path]:
-    if not root.is_dir():
-        raise UsageError(f"{root} is not a folder; --data names the folder that holds the benchmark sets")
-    found: dict[str, Path] = {}
-    for parent in (root, root / "benchmark"):
-        if parent.is_dir():
-            for folder in sorted(path for path in parent.iterdir() if path.is_dir()):
-                if _is_set(folder):
-                    found.setdefault(folder.name, folder)
-    return found
-
-
-def _is_set(folder: Path) -> bool:
-    if (folder / "HR").is_dir() or (folder / "GTmod12").is_dir():
-        return True
-    return bool(list_images(folder)) or any(folder.glob("image_SRF_*"))
-
-
-def _layout(folder: Path, scale: int) -> tuple[Path, Path | None, str]:
-    """HR folder, LR folder if there is one, and the mark that HR names end with."""
-    if (folder / "HR").is_dir():
-        return folder / "HR", _existing(folder / "LR_bicubic" / f"X{scale}"), ""
-    if (folder / "GTmod12").is_dir():
-        return folder / "GTmod12", _existing(folder / f"LRbicx{scale}"), ""
-    self_ex = folder / f"image_SRF_{scale}"
-    if self_ex.is_dir():
-        return self_ex, self_ex, f"_SRF_{scale}_HR"
-    return folder, None, ""
-
-
-def _existing(folder: Path) -> Path | None:
-    return folder if folder.is_dir() else None
-
-
-def _pairs(hr: Path, lr: Path | None, mark: str, scale: int) -> tuple[Pair, ...]:
-    lr_images = {path.stem: path for path in list_images(lr)} if lr is not None else {}
-    pairs = []
-    for path in list_images(hr):
-        if not path.stem.endswith(mark):
-            continue
-        name = path.stem.removesuffix(mark)
-        candidates = (f"{name}_SRF_{scale}_LR",) if mark else (f"{name}x{scale}", name)
-        partner = next((lr_images[each] for each in candidates if each in lr_images), None)
-        if lr is not None and partner is None:
-            raise ImageError(f"no LR image for {path} in {lr}; it would be called {candidates[-1]}{path.suffix}")
-        pairs.append(Pair(name, path, partner))
-    if not pairs:
-        raise ImageError(f"no images at ×{scale} in {hr}; PNG, JPEG, BMP, TIFF and WebP files are read")
-    return tuple(pairs)
+def _pairs(hr: Path, lr: Path | None, scale: int) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
+    """The pairs of two folders, and notes on what was passed over."""
+    listings = [scan(hr), *([] if lr is None or lr.samefile(hr) else [scan(lr)])]
+    if lr is not None:  # which may lie in the folder of HR
+        used = {f"{each.name}/" for each in (lr, *lr.parents)}
+        listings[0] = replace(listings[0], others=tuple(each for each in listings[0].others if each not in used))
+    notes = [listing.note for listing in listings if listing.note]
+    if len(listings) == 2:
+        hr_images, lr_images = list(listings[0].images), list(listings[1].images)
+    else:
+        hr_images, lr_images = pairing.split(listings[0].images, scale)
+    if not hr_images:
+        raise ImageError(f"no images at ×{scale} in {hr}; {READABLE}")
+    if lr is not None and not lr_images:
+        raise ImageError(f"no LR images at ×{scale} in {lr}; {READABLE}")
+    if lr_images:
+        pairs = [Pair(each.name, each.hr, each.lr) for each in pairing.match(hr_images, lr_images, scale)]
+    else:
+        pairs = [Pair(name, path, None) for name, path in zip(pairing.names(hr_images, scale), hr_images, strict=True)]
+    paired = {pair.lr for pair in pairs}
+    alone = [path.name for path in lr_images if path not in paired]
+    if alone:
+        notes.append(f"{lr or hr}: passed over {len(alone)} without an HR image: {named(alone)}")
+    for path in (*hr_images, *(path for path in lr_images if path in paired)):
+        if (several := frames(path)) > 1:
+            notes.append(f"{path}: the first of {several} frames or pages")
+    return tuple(pairs), tuple(notes)

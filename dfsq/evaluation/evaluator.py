@@ -12,7 +12,7 @@ import torch
 
 from dfsq import distributed
 from dfsq.errors import ImageError, UsageError
-from dfsq.evaluation.benchmarks import Benchmark, Image, Pair, available, find
+from dfsq.evaluation.benchmarks import Benchmark, Image, Pair, find_all
 from dfsq.evaluation.bicubic import downscale, upscale
 from dfsq.evaluation.metrics import psnr, rgb_to_y, score, ssim
 from dfsq.evaluation.results import ImageResult, Scores, SetResult
@@ -51,8 +51,7 @@ def evaluate(
     """
     check_wrapped(model, "evaluate")
     if isinstance(data, str | Path):
-        root = Path(data)
-        data = [find(root, name, model.scale) for name in sets or available(root)]
+        data = find_all(Path(data), sets, model.scale)
     return tuple(_evaluate_set(model, each, on_image) for each in data)
 
 
@@ -94,8 +93,8 @@ def _evaluate_set(model: SRModel, benchmark: Benchmark, on_image: Callable[[Upsc
 
     def upscaled(pair: Pair) -> Upscaled:
         lr, hr = pair.read(model.scale)
-        result, luma = upscale_to_score(model, lr)
         try:
+            result, luma = upscale_to_score(model, lr)
             scores = score(result, hr, model.scale, luma)
         except ImageError as error:
             raise ImageError(f"{pair.name}: {error}") from None

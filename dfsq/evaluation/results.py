@@ -35,6 +35,11 @@ class SetResult:
     images: tuple[ImageResult, ...]
 
     @property
+    def lr(self) -> str:
+        """Where the LR images come from, for reports: ``supplied`` or ``bicubic``."""
+        return "supplied" if self.lr_supplied else "bicubic"
+
+    @property
     def mean(self) -> Scores:
         """Mean of every score over the images."""
         return Scores(*(fmean(getattr(image.scores, each.name) for image in self.images) for each in fields(Scores)))

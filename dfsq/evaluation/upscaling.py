@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfsq.errors import DfsqError
+from dfsq.errors import DfsqError, ImageError
 from dfsq.evaluation import bicubic
 from dfsq.evaluation.scratch import Scratch
 from dfsq.evaluation.tiling import run_in_strips
@@ -21,6 +21,8 @@ from dfsq.model import SRModel
 
 _BAND = 256
 """Rows that are converted together."""
+_SMALL = 64
+"""Up to this height or width a network may fail because its windows are larger than what they slide over."""
 _HALO = 3
 """Rows beside a row on which its bicubic enlargement depends."""
 
@@ -43,7 +45,8 @@ def upscale_image(
     C is 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGB and alpha). Grey is upscaled by :meth:`SRModel.upscale_grey
     <dfsq.model.SRModel.upscale_grey>`, alpha bicubically. ``tiles``, for a model on the CPU, changes what is in memory,
     not the result; ``on_work`` is called with the :func:`work <dfsq.evaluation.memory.work>` of its operations. Raises
-    :class:`DfsqError` where the model's output is not finite, or memory or disk are too small.
+    :class:`ImageError` for an image that is too small for the network, and :class:`DfsqError` where the model's output
+    is not finite, or memory or disk are too small.
     """
     channels = pixels.shape[2]
     colour, alpha = (pixels[:, :, :-1], pixels[:, :, -1:]) if channels % 2 == 0 else (pixels, None)
@@ -91,11 +94,16 @@ def _values(model: SRModel, colour: Pixels) -> Tensor:
 def _whole(model: SRModel, colour: Pixels) -> Tensor:
     network = model.upscale_grey if colour.shape[2] == 1 else model
     x = _values(model, colour)
+    size = f"{x.shape[3]}×{x.shape[2]}"
     try:
         return network(x)
     except torch.cuda.OutOfMemoryError as error:
-        size = f"{x.shape[3]}×{x.shape[2]}"
         raise DfsqError(f"{size} pixels are too many for {x.device}; upscale them on the CPU") from error
+    except RuntimeError as error:
+        if min(x.shape[2:]) > _SMALL:
+            raise
+        reason = str(error).partition("\n")[0]
+        raise ImageError(f"{size} pixels are too few for this network ({reason}); enlarge or pad the image") from error
 
 
 def _to_pixels(maps: Tensor, result: Pixels) -> None:

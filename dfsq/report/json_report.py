@@ -50,7 +50,7 @@ def _model(report: Report, model: ModelReport) -> dict[str, Any]:
         sets.append(
             {
                 "name": each.name,
-                "lr": "supplied" if each.lr_supplied else "bicubic",
+                "lr": each.lr,
                 **asdict(each.mean),
                 "drop": None if drop is None else asdict(drop),
                 "images": [{"name": image.name, **asdict(image.scores)} for image in each.images],

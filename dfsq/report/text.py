@@ -76,12 +76,24 @@ def to_csv(report: Report) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
-        ("model", "network", "scale", "w_bits", "a_bits", "set", "image", "psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")
+        (
+            *("model", "network", "scale", "w_bits", "a_bits", "set", "lr", "image"),
+            *("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb"),
+        )
     )
     for model in report.models:
         for each in model.sets:
             for image in each.images:
-                start = (model.name, model.network, model.scale, model.w_bits, model.a_bits, each.name, image.name)
+                start = (
+                    model.name,
+                    model.network,
+                    model.scale,
+                    model.w_bits,
+                    model.a_bits,
+                    each.name,
+                    each.lr,
+                    image.name,
+                )
                 writer.writerow((*start, *asdict(image.scores).values()))
     return text.getvalue()
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import dfsq as api
-from dfsq.images.files import read_image
+from dfsq.images.files import read_image, write_png
 
 BENCHMARK = ("--data", "benchmark", "--set", "Set5")
 
@@ -186,3 +186,58 @@ def test_compile_without_a_compiler_says_so_and_goes_on(dfsq: Callable, monkeypa
     assert run.code == 0
     assert "running without --compile: no C compiler was found" in run.err
     assert json.loads(run.out)["models"]
+
+
+def test_lr_images_beside_hr_are_used_or_asked_about(dfsq: Callable) -> None:
+    """What is supplied changes the score, or the run stops with the command to type."""
+    made = dfsq("eval", "model.pth", *BENCHMARK, "--csv")
+    assert {row["lr"] for row in csv.DictReader(io.StringIO(made.out))} == {"bicubic"}
+    for path in Path("benchmark/Set5/HR").iterdir():
+        write_png_like(path, Path("benchmark/Set5/LRother") / f"{path.stem}_bicLRx2.png")
+    supplied = dfsq("eval", "model.pth", *BENCHMARK, "--csv")
+    rows = [list(csv.DictReader(io.StringIO(each.out))) for each in (made, supplied)]
+    assert {row["lr"] for row in rows[1]} == {"supplied"}
+    assert all(a["psnr_y"] != b["psnr_y"] for a, b in zip(*rows, strict=True))
+
+    run = dfsq("eval", "model.pth", "--hr", "benchmark/Set5/HR")
+    folder = f"{Path('benchmark/Set5').absolute()}"
+    assert run.code == 2
+    assert run.err == (
+        f"dfsq: {folder}/LRother belongs to benchmark/Set5/HR and would not be used; name both, dfsq eval "
+        f"--hr benchmark/Set5/HR --lr {folder}/LRother, or move {folder}/LRother away\n"
+    )
+    Path("benchmark/Set5/LRmore").mkdir()
+    assert dfsq("eval", "model.pth", *BENCHMARK).code == 0  # nothing in it that could be meant
+    write_png_like(Path("benchmark/Set5/HR/img0.png"), Path("benchmark/Set5/LRmore/img0.png"))
+    for command in ("eval", "compare"):
+        run = dfsq(command, "model.pth", *BENCHMARK)
+        assert (run.code, "lie in" in run.err, " --lr " in run.err) == (2, True, True)
+
+
+def write_png_like(hr: Path, path: Path) -> None:
+    """A grey LR image for an HR image."""
+    height, width = read_image(hr).shape[:2]
+    path.parent.mkdir(exist_ok=True)
+    write_png(path, np.full((height // 2, width // 2, 3), 90, np.uint8))
+
+
+def test_what_is_passed_over_is_said(dfsq: Callable) -> None:
+    for name in ("notes.txt", "._img0.png", "Thumbs.db"):
+        Path("benchmark/Set5/HR", name).touch()
+    run = dfsq("eval", "model.pth", *BENCHMARK)
+    assert run.code == 0
+    assert "Set5/HR: passed over 1 that are no images: notes.txt" in run.err
+    assert dfsq("eval", "model.pth", *BENCHMARK, "--quiet").err == ""
+
+
+def test_one_set_named_twice_is_one(dfsq: Callable) -> None:
+    document = json.loads(dfsq("eval", "model.pth", "--data", "benchmark", "--set", "Set5,SET5", "--json").out)
+    assert [each["name"] for each in document["models"][0]["sets"]] == ["Set5"]
+
+
+@pytest.mark.parametrize("content", [b"", b"text"])
+def test_an_unreadable_image_stops_the_gate(dfsq: Callable, content: bytes) -> None:
+    Path("benchmark/Set5/HR/img0.png").write_bytes(content)
+    run = dfsq("eval", "model.pth", *BENCHMARK, "--min-psnr", "Set5=1")
+    assert (run.code, run.out) == (1, "")
+    assert "Set5/HR/img0.png is no readable image" in run.err

@@ -1,11 +1,13 @@
 """``dfsq upscale``: what is kept of a file, where results go, and what is refused."""
 
 import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageCms
 
 from dfsq.evaluation import bicubic, memory
@@ -139,6 +141,84 @@ def test_one_bad_frame_does_not_stop_the_rest(dfsq: Callable) -> None:
     assert sorted(path.name for path in Path("out").iterdir()) == ["a.png", "c.png"]
 
 
+def animation(path: str, **options: object) -> None:
+    frames = [Image.fromarray(each) for each in (RGB, 255 - RGB)]
+    frames[0].save(path, save_all=True, append_images=frames[1:], **options)
+
+
+def test_a_folder_as_people_have_it(dfsq: Callable, small_model: SRModel) -> None:
+    """Every picture is upscaled, or passed over with a reason and counted; nothing stops the rest."""
+    expected = upscale_image(small_model, RGB)
+    exact = {  # what the first input becomes, and the others that hold the same pixels
+        "in/plain.png": "plain.png",
+        "in/UPPER.PNG": "UPPER.PNG",
+        "in/webp_as.jpg": "webp_as.png",
+        "in/p.ppm": "p.png",
+        "in/t.tga": "t.png",
+        "in/no suffix": "no suffix.png",
+        "in/-dash.png": "-dash.png",
+        "in/[glob] 100%20 ünï 画像.png": "[glob] 100%20 ünï 画像.png",
+        "in/same.png": "same.png",
+        "in/same.ppm": "same.ppm.png",
+        "in/same.tga": "same.tga.png",
+        "other/plain.png": "plain-2.png",
+    }
+    for source in exact:
+        Path(source).parent.mkdir(exist_ok=True)
+        kind = {".ppm": "PPM", ".tga": "TGA", ".jpg": "WEBP"}.get(Path(source).suffix, "PNG")
+        Image.fromarray(RGB).save(source, kind, **({"lossless": True} if kind == "WEBP" else {}))
+    animation("in/anim.webp", lossless=True)
+    animation("in/pages.tif")
+    for name in ("._plain.png", ".DS_Store", "Thumbs.db", "desktop.ini", "notes.txt", "empty.png"):
+        Path("in", name).touch()
+    Path("in/cut.png").write_bytes(Path("in/plain.png").read_bytes()[:200])
+    Path("in/wide.bmp").write_bytes(b"")
+    save("deep.png", RGB[:, :, :1] * np.uint16(257))
+    Path("deep.png").rename("in/deep.bmp")  # 16 bits, which BMP cannot hold
+    Path("in/folder.png").mkdir()
+    Path("in/dangling.png").symlink_to("nowhere.png")
+    os.mkfifo("in/pipe.png")
+
+    run = dfsq("upscale", "model.pth", "in", "other", "other/plain.png", "-o", "out")
+
+    written = {path.name for path in Path("out").iterdir()}
+    assert written == {*exact.values(), "anim.webp", "pages.tif"}
+    for name in written:
+        assert np.array_equal(read_picture(Path("out") / name).pixels, expected), name
+    assert run.code == 1
+    assert sorted(run.err.splitlines()) == sorted(
+        [
+            "in: passed over 2 that are no images: folder.png/, notes.txt",
+            "in/anim.webp: the first of 2 frames or pages",
+            "in/pages.tif: the first of 2 frames or pages",
+            "dfsq: in/dangling.png does not exist",
+            "dfsq: in/pipe.png is a pipe or a device; name an image file",
+            *(f"dfsq: in/{name} is no readable image ({why}); remove or replace it" for name, why in BROKEN.items()),
+            "dfsq: in/deep.bmp: out/deep.bmp: this format has 8 bits, the image 16; choose .png, .tif, .tiff",
+            "dfsq: 6 of 20 images could not be upscaled, the others are in out",
+        ]
+    )
+
+
+BROKEN = {"empty.png": "it is empty", "wide.bmp": "it is empty", "cut.png": "image file is truncated"}
+
+
+def test_an_image_too_small_for_the_network_is_passed_over(dfsq: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dfsq.networks.edsr import EDSR
+
+    def narrow(_self: object, x: torch.Tensor) -> torch.Tensor:
+        size = (2 * x.shape[2], 2 * x.shape[3])
+        return torch.nn.functional.interpolate(torch.nn.functional.max_pool2d(x, 8, 1), size)
+
+    for name, side in (("a", 1), ("b", 12)):
+        save(f"in/{name}.png", RGB[:side, :side])
+    monkeypatch.setattr(EDSR, "forward", narrow)
+    run = dfsq("upscale", "model.pth", "in", "-o", "out", "--tile", "9999")
+    assert run.code == 1
+    assert "in/a.png: 1×1 pixels are too few for this network (" in run.err
+    assert [path.name for path in Path("out").iterdir()] == ["b.png"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -146,10 +226,10 @@ def test_one_bad_frame_does_not_stop_the_rest(dfsq: Callable) -> None:
         ("rgb.png", "Missing option '-o'"),
         ("rgb.png -o rgb.png", "rgb.png is an input"),
         ("same -o same", "same/rgb.png is an input"),
-        ("rgb.png -o out.jpg", "JPEG loses"),
+        ("rgb.png -o out.jpg", "no format that keeps what was gained; choose .png"),
+        ("rgb.png -o out.gif", "no format that keeps what was gained; choose .png"),
         ("rgb.png same -o out.png", "name a folder"),
         ("same -o out.png", "name a folder"),
-        ("rgb.png same -o out", "rgb.png and same/rgb.png would both become out/rgb.png"),
         ("empty -o out", "no images in empty"),
         ("rgb.png -o out.png --tile 0", "1 or more"),
         ("rgb.png -o out.png --tile some", "neither a number nor 'auto'"),

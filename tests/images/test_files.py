@@ -1,11 +1,12 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from dfsq.errors import DfsqError, ImageError
-from dfsq.images.files import list_images, read_image, write_png
+from dfsq.errors import DfsqError
+from dfsq.images.files import list_images, natural_order, read_image, scan, write_png
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
 
@@ -51,29 +52,34 @@ def test_cmyk(tmp_path: Path) -> None:
     assert read_image(tmp_path / "red.tif").reshape(-1, 3).tolist() == [[255, 0, 0]] * 12
 
 
-@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n cut"])
-def test_unreadable_files_are_named(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "bad.png").write_bytes(content)
-    with pytest.raises(ImageError, match=r"bad\.png is no readable image"):
-        read_image(tmp_path / "bad.png")
-
-
-def test_truncated_files_are_refused(tmp_path: Path) -> None:
-    Image.fromarray(np.random.default_rng(1).integers(0, 256, (80, 80, 3), dtype=np.uint8)).save(tmp_path / "a.png")
-    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:9000])
-    with pytest.raises(ImageError, match=r"a\.png is no readable image"):
-        read_image(tmp_path / "a.png")
-
-
-def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="does not exist"):
-        read_image(tmp_path / "nowhere.png")
-
-
 def test_list_is_in_natural_order_and_skips_other_files(tmp_path: Path) -> None:
     for name in ("img10.png", "img2.PNG", "notes.txt", "img1.jpeg"):
         (tmp_path / name).touch()
     assert [path.name for path in list_images(tmp_path)] == ["img1.jpeg", "img2.PNG", "img10.png"]
+
+
+def test_order_of_odd_names() -> None:
+    # Digits of other scripts and superscripts are no numbers; what differs in case or zeros alone has one order.
+    ordered = ["01.png", "1.png", "2.png", "10.png", "A2", "a2", "a10", "A.png", "a.png", "a²2", "a²10", "a٣", "²"]
+    assert sorted(reversed(ordered), key=natural_order) == ordered
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_what_else_lies_in_a_folder(tmp_path: Path) -> None:
+    for name in ("._a.png", ".DS_Store", "Thumbs.db", "desktop.ini", "notes.txt", "empty.png", "model.pth"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    write_png(tmp_path / "sub.png", COLOURS)
+    (tmp_path / "sub.png").rename(tmp_path / "no suffix")
+    (tmp_path / "link.png").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe.png")
+    listing = scan(tmp_path)
+    # What is called an image is one, so that it cannot go missing in silence.
+    assert [path.name for path in listing.images] == ["empty.png", "link.png", "no suffix", "pipe.png"]
+    assert listing.others == ("folder.png/", "model.pth", "notes.txt", "pipe")
+    assert listing.note == f"{tmp_path}: passed over 4 that are no images: folder.png/, model.pth, notes.txt, …"
+    assert scan(tmp_path / "folder.png").note is None
 
 
 def test_writing_into_a_missing_folder(tmp_path: Path) -> None:
