@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from cli.console import note
+from cli.values import Number
+from dfsq import limits
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -33,7 +35,7 @@ def checkpoint_options(command: Command) -> Command:
         click.option("--device", default="cpu", show_default=True, help="Torch device, for example cuda or cuda:1."),
         click.option(
             "--rgb-range",
-            type=click.FloatRange(min=0, min_open=True),
+            type=Number(float, limits.RGB_RANGE),
             help="Input range of the network: 1 or 255.  [default: the architecture's]",
         ),
         click.option(
@@ -69,25 +71,6 @@ def compile_option(command: Command) -> Command:
     )(command)
 
 
-def split_commas(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    """Callback of a repeatable option whose values may also be separated by commas."""
-    return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
-
-
-def number_or(word: str, number: type[int] | type[float]) -> Callable[..., int | float | str | None]:
-    """Callback of an option that takes a number, or one word that stands for none."""
-
-    def convert(_context: click.Context, _option: click.Parameter, value: str | None) -> int | float | str | None:
-        if value is None or value == word:
-            return value
-        try:
-            return number(value)
-        except ValueError:
-            raise click.BadParameter(f"{value!r} is neither a number nor {word!r}") from None
-
-    return convert
-
-
 def report_option(command: Command) -> Command:
     """Add ``--report``."""
     return click.option(
@@ -114,7 +97,7 @@ def prepare(device: str, compile_: bool = False) -> str:
     keep_freed_memory()
     device = distributed.start(device)
     try:
-        torch.empty(1, device=device)
+        torch.ones(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(f"device {device!r} is not available here; use --device cpu") from error
     if device.startswith("cuda:"):

@@ -47,7 +47,7 @@ def test_json_is_reproducible_but_for_the_time(dfsq: Callable) -> None:
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("--bits", "four"), "give whole numbers"),
+        (("--bits", "four"), "'four' is no whole number; choose 2 to 8 bits"),
         (("--bits", "9"), "choose 2 to 8 bits"),
         (("--recipes", "best"), "known: accurate, fast, "),
         (("--recipes", "best.yaml"), "cannot read the recipe"),

@@ -151,7 +151,7 @@ def test_one_bad_frame_does_not_stop_the_rest(dfsq: Callable) -> None:
         ("same -o out.png", "name a folder"),
         ("rgb.png same -o out", "rgb.png and same/rgb.png would both become out/rgb.png"),
         ("empty -o out", "no images in empty"),
-        ("rgb.png -o out.png --tile 0", "1 or more"),
+        ("rgb.png -o out.png --tile 0", "choose 1 to"),
         ("rgb.png -o out.png --tile some", "neither a number nor 'auto'"),
         ("rgb.png -o out.png --tile 8 --device meta", "works on the CPU"),
         ("rgb.png -o out.png --scratch rgb.png", "is a file"),
