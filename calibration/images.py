@@ -107,8 +107,10 @@ def _files(sources: Sequence[str | Path | Image]) -> list[Path | Image]:
             found.append(source)
         elif (path := Path(source)).is_dir():
             found += list_images(path)
-        elif path.exists():
+        elif path.is_file():
             found.append(path)
+        elif path.exists():
+            raise UsageError(f"calibration path {source} is a pipe or device; name a file or a folder")
         else:
             raise UsageError(f"calibration path {source} does not exist")
     if not found:
