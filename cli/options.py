@@ -40,7 +40,7 @@ def checkpoint_options(command: Command) -> Command:
         ),
         click.option(
             "--scale",
-            type=click.IntRange(1, 16),
+            type=Number(int, limits.SCALE),
             help="Upscaling factor; chooses the head of a multi-scale checkpoint.  [default: read from shapes]",
         ),
         click.option("--arch", metavar="NAME", help="Architecture, see `dfsq networks`.  [default: detected]"),

@@ -32,6 +32,7 @@ PATCH_SIZE = Limits(1, 8192, "pixels")
 """A larger patch fits into no image that is safe to read."""
 SEED = Limits(0, 2**32 - 1)
 """What every generator of random numbers in use takes."""
+SCALE = Limits(1, 16)
 RGB_RANGE = Limits(0.01, 65535)
 ROWS = Limits(1, 1_000_000, "rows")
 """Of an image that are worked on at a time; more than any has stands for all."""

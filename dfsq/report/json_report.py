@@ -12,7 +12,7 @@ from typing import Any
 from dfsq.errors import UsageError
 from dfsq.evaluation.results import ImageResult, Scores, SetResult
 from dfsq.files import read_small
-from dfsq.limits import Limits
+from dfsq.limits import SCALE, Limits
 from dfsq.report.gates import Check
 from dfsq.report.report import ModelReport, Report
 from dfsq.version import __version__
@@ -107,7 +107,7 @@ class _Reader:
 
 
 def _read_model(model: _Reader) -> ModelReport:
-    scale = int(model.number("scale", Limits(1, 64)))
+    scale = int(model.number("scale", SCALE))
     sets = tuple(
         SetResult(
             each.text("name"), scale, each.text("lr") == "supplied", tuple(map(_read_image, each.objects("images")))
