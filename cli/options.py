@@ -98,7 +98,7 @@ def prepare(device: str, compile_: bool = False) -> str:
     device = distributed.start(device)
     try:
         torch.ones(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         raise UsageError(f"device {device!r} is not available here; use --device cpu") from error
     if device.startswith("cuda:"):
         torch.cuda.set_device(device)

@@ -42,6 +42,8 @@ class _Group:
 
 
 _group: _Group | None = None
+_launcher: int | None = None
+"""Number of the process that :func:`end_with_launcher` watches."""
 _alone = False
 """Whether this process works on an item of its own, which is not shared out any further."""
 
@@ -58,12 +60,14 @@ def launched_rank() -> int:
 
 def end_with_launcher() -> None:
     """Terminate this process when ``torchrun`` has gone: where it was killed, nobody else would."""
+    global _launcher
     if is_launched():
-        threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+        _launcher = os.getppid()
+        threading.Thread(target=_end_with_launcher, daemon=True).start()
 
 
-def _watch(launcher: int) -> None:
-    while os.getppid() == launcher:
+def _end_with_launcher() -> None:
+    while not _launcher_has_gone():
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_SECONDS_TO_END)
@@ -120,7 +124,7 @@ def writes_files() -> bool:
 
 def is_first_to_fail() -> bool:
     """Whether no other process has asked this before: only that one tells why the run ends."""
-    if _group is None:
+    if _group is None or _launcher_has_gone():  # and with it what processes talk through
         return launched_rank() == 0
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is about to end
     try:
@@ -190,6 +194,10 @@ def _reduced(tensor: Tensor, operation: str) -> Tensor:
     with _losing_a_worker():
         distributed.all_reduce(tensor, getattr(distributed.ReduceOp, operation))
     return tensor
+
+
+def _launcher_has_gone() -> bool:
+    return _launcher is not None and os.getppid() != _launcher
 
 
 def _sharing() -> _Group | None:
