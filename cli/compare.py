@@ -104,6 +104,8 @@ def compare(
     \b
     dfsq compare model.pth --recipes fast,paper --bits 4,3,2 --data benchmark/ --set Set5,Set14
     """
+    if not recipes:
+        raise click.UsageError("--recipes names none; see 'dfsq recipes list'")
     if sets and not data:
         raise click.UsageError("--set needs --data ROOT, the folder that holds the sets")
 

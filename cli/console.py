@@ -33,7 +33,9 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     """Print a table on stdout; the columns numbered in ``right`` are aligned to the right."""
     table = Table(title=printable(title), title_justify="left", title_style="bold", show_header=any(columns))
     for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index in right else "left", no_wrap=True)
+        # On a narrow terminal text is folded, and numbers stay whole.
+        number = index in right
+        table.add_column(column, justify="right" if number else "left", no_wrap=number, overflow="fold")
     for row in rows:
         table.add_row(*map(printable, row))
     _console(stderr=False).print(table)

@@ -25,6 +25,7 @@ from cli.outputs import check_inputs_survive, check_outputs, image_files, write_
 from cli.scoring import Gallery, ImageFolder, score_models
 from cli.values import Number, NumberFor, split_commas
 from dfsq import distributed, limits
+from dfsq.files import make_folder
 
 if TYPE_CHECKING:
     from dfsq.evaluation.benchmarks import Benchmark
@@ -144,6 +145,8 @@ def evaluate(
     gallery = Gallery(loaded[0][0], loaded[-1][0]) if len(loaded) > 1 else None
     folder = ImageFolder(save_images, [name for name, _, _ in loaded], benchmarks) if save_images else None
     check_inputs_survive((*inputs, *image_files(benchmarks)), (*reports, *(folder.paths if folder else ())))
+    if save_images:
+        make_folder(save_images)  # before the work, which would be lost
 
     def keep(name: str, image: Upscaled) -> None:
         for receiver in (gallery, folder):

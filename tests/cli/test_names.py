@@ -1,6 +1,8 @@
 """Names as people have them: printed as they are, obeyed by nothing, and never two for one file."""
 
+import io
 import os
+import sys
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -141,3 +143,20 @@ def test_a_name_of_other_case_is_the_same_file_where_the_system_says_so(tmp_path
     os.link(tmp_path / "a", tmp_path / "A")
     with pytest.raises(UsageError, match="is an input"):
         check_inputs_survive([tmp_path / "a"], [tmp_path / "A"])
+
+
+def test_a_narrow_terminal_cuts_nothing_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cli.console import print_table
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    print_table("Scores", ("model", "drop"), [("a[v2]" * 20 + ".pth", "+0.137")], (1,))
+    rows = [line.split("│")[1].strip() for line in terminal.getvalue().splitlines() if line.startswith("│")]
+    assert "".join(rows) == "a[v2]" * 20 + ".pth"
+    assert "+0.137" in terminal.getvalue()
+    assert max(map(len, terminal.getvalue().splitlines())) <= 40
