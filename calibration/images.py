@@ -121,8 +121,10 @@ def _files(sources: Sequence[str | Path | Image], on_skip: Callable[[str], None]
             found += listing.images
             if listing.note:
                 on_skip(listing.note)
-        elif path.exists():
+        elif path.is_file():
             found.append(path)
+        elif path.exists():
+            raise UsageError(f"calibration path {source} is a pipe or device; name a file or a folder")
         else:
             raise UsageError(f"calibration path {source} does not exist")
     if not found:

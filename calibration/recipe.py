@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from reprlib import Repr
+from typing import Any, get_type_hints
 
 from calibration.selection import SELECTORS
 from calibration.weights import METHODS
+from dfsq import limits
 from dfsq.errors import UsageError
 from dfsq.quantizers.universal import UniversalSet
 
-MIN_BITS, MAX_BITS = 2, 8
+MIN_BITS, MAX_BITS = int(limits.BITS.least), int(limits.BITS.most)
 SCOPES = ("body", "all")
 GRANULARITIES = ("channel", "tensor")
+_LIMITS = {
+    "w_bits": limits.BITS,
+    "a_bits": limits.BITS,
+    "avg_bits": limits.BITS,
+    "outside_bits": limits.BITS,
+    "restarts": limits.RESTARTS,
+    "headroom": limits.HEADROOM,
+    "words": limits.WORDS,
+    "patches": limits.PATCHES,
+    "patch_size": limits.PATCH_SIZE,
+    "seed": limits.SEED,
+}
 
 
 @dataclass(frozen=True)
@@ -66,11 +80,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        widths = {"w_bits": self.w_bits, "a_bits": self.a_bits, "outside_bits": self.outside_bits or MIN_BITS}
-        widths |= {f"layer_bits {pattern!r}": bits for pattern, bits in self.layer_bits}
-        for what, bits in widths.items():
-            if not MIN_BITS <= bits <= MAX_BITS:
-                raise UsageError(f"{what} is {bits}; choose {MIN_BITS} to {MAX_BITS} bits")
+        for name, allowed in _LIMITS.items():
+            _check_range(name, getattr(self, name), allowed)
+        for pattern, bits in self.layer_bits:
+            _check_range(f"layer_bits {_shown(pattern)}", bits, limits.BITS)
         for what, value, known in (
             ("selector", self.selector, SELECTORS),
             ("weights", self.weights, METHODS),
@@ -78,18 +91,11 @@ class Recipe:
             ("granularity", self.granularity, GRANULARITIES),
         ):
             if value not in known:
-                raise UsageError(f"unknown {what} {value!r}; known: {', '.join(known)}")
-        if self.avg_bits is not None and not MIN_BITS <= self.avg_bits <= MAX_BITS:
-            raise UsageError(f"avg_bits is {self.avg_bits}; choose {MIN_BITS} to {MAX_BITS}")
+                raise UsageError(f"unknown {what} {_shown(value)}; known: {', '.join(known)}")
         if self.granularity == "tensor" and (self.feedback or self.avg_bits is not None):
             raise UsageError("feedback and avg_bits go by channels; granularity tensor has none")
         if self.scope == "all" and self.outside_bits is None:
             raise UsageError("scope all needs outside_bits for the layers outside the body; 8 is usual")
-        least = {"restarts": 1, "patches": 1, "patch_size": 1}
-        least |= {"headroom": 1} if self.headroom is not None else {}
-        for what, limit in least.items():
-            if getattr(self, what) < limit:
-                raise UsageError(f"{what} is {getattr(self, what)}; it must be at least {limit}")
         points = len(self.universal_set)
         most = max([self.w_bits, self.a_bits, *(bits for _, bits in self.layer_bits)])
         if 2**most > points:
@@ -111,8 +117,46 @@ def _check_types(recipe: Recipe) -> None:
     """Raise :class:`UsageError` for a value of another type than its field's."""
     for name, hint in get_type_hints(Recipe).items():
         value = getattr(recipe, name)
-        kinds = tuple(get_origin(each) or each for each in (get_args(hint) if isinstance(hint, UnionType) else (hint,)))
-        allowed = (*kinds, int) if float in kinds else kinds
-        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in kinds):
-            expected = " or ".join("none" if kind is NoneType else kind.__name__ for kind in kinds)
-            raise UsageError(f"{name} is {value!r}; it must be {expected}")
+        fits, expected = _TYPES[hint]
+        if not fits(value):
+            raise UsageError(f"{name} is {_shown(value)}; it must be {expected}")
+
+
+def _check_range(name: str, value: float | None, allowed: limits.Limits) -> None:
+    if value is not None and not allowed.allow(value):
+        raise UsageError(f"{name} is {_shown(value)}; choose {allowed}")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or _is_whole(value)
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str) and _is_whole(value[1])
+
+
+_TYPES: dict[Any, tuple[Callable[[Any], bool], str]] = {
+    str: (lambda value: isinstance(value, str), "str"),
+    bool: (lambda value: isinstance(value, bool), "bool"),
+    int: (_is_whole, "int"),
+    int | None: (lambda value: value is None or _is_whole(value), "int or none"),
+    float | None: (lambda value: value is None or _is_number(value), "float or none"),
+    tuple[str, ...]: (
+        lambda value: isinstance(value, tuple) and all(isinstance(each, str) for each in value),
+        "a list of patterns, for example ['body.0.*']",
+    ),
+    tuple[tuple[str, int], ...]: (
+        lambda value: isinstance(value, tuple) and all(map(_is_pair, value)),
+        "patterns with whole numbers, for example {'body.0.*': 8}",
+    ),
+}
+"""What a field of each type takes, and how that is called."""
+
+
+def _shown(value: Any) -> str:
+    """``value`` in a message, which is one line whatever it is."""
+    return Repr().repr(value)

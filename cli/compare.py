@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -19,16 +20,24 @@ from cli.options import (
     prepare,
     quiet_option,
     report_option,
-    split_commas,
 )
-from cli.outputs import check_outputs, write_reports
+from cli.outputs import check_inputs_survive, check_outputs, image_files, write_reports
 from cli.scoring import find_sets, score_models
-from dfsq import distributed
+from cli.values import Number, split_commas
+from dfsq import distributed, limits
+from dfsq.errors import UsageError
 
 if TYPE_CHECKING:
     from calibration import Recipe
     from dfsq.model import SRModel
     from dfsq.report.report import ModelReport
+
+BITS = Number(int, limits.BITS)
+
+
+def _bits(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[int, ...]:
+    parts = split_commas(context, option, values) or values  # nothing between commas is no number
+    return tuple(dict.fromkeys(BITS.convert(each, option, context) for each in parts))
 
 
 @click.command()
@@ -45,7 +54,7 @@ if TYPE_CHECKING:
 @click.option(
     "--bits",
     multiple=True,
-    callback=split_commas,
+    callback=_bits,
     default=("4",),
     show_default=True,
     help="Bits of weights and activations; repeatable or comma-separated.",
@@ -57,7 +66,9 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Calibration images or folders, HR; repeatable.  [default: two sample photographs]",
 )
-@click.option("--patches", type=int, help="Number of calibration patches.  [default: the recipe's]")
+@click.option(
+    "--patches", type=Number(int, limits.PATCHES), help="Number of calibration patches.  [default: the recipe's]"
+)
 @data_options
 @click.option(
     "--set",
@@ -77,7 +88,7 @@ if TYPE_CHECKING:
 def compare(
     checkpoint: str,
     recipes: tuple[str, ...],
-    bits: tuple[str, ...],
+    bits: tuple[int, ...],
     calib: tuple[Path, ...],
     patches: int | None,
     data: Path | None,
@@ -94,10 +105,10 @@ def compare(
     \b
     dfsq compare model.pth --recipes fast,paper --bits 4,3,2 --data benchmark/ --set Set5,Set14
     """
+    if not recipes:
+        raise click.UsageError("--recipes names none; see 'dfsq recipes list'")
     if sets and not data:
         raise click.UsageError("--set needs --data ROOT, the folder that holds the sets")
-    if not all(each.isdigit() for each in bits):
-        raise click.UsageError(f"--bits {','.join(bits)}: give whole numbers, for example 4,3,2")
 
     import calibration
     from dfsq.evaluation import samples
@@ -106,11 +117,14 @@ def compare(
     from dfsq.report.report import Report
 
     device = prepare(device, compile_)
-    check_outputs([checkpoint], [], reports)
+    check_outputs((checkpoint, *recipes, *calib), [], reports)
     shared = {} if patches is None else {"patches": patches}
-    chosen = [calibration.recipe(name, w_bits=int(b), a_bits=int(b), **shared) for b in bits for name in recipes]
+    different = tuple(dict.fromkeys(recipes))
+    chosen = [calibration.recipe(name, w_bits=each, a_bits=each, **shared) for each in bits for name in different]
+    _check_names(chosen[: len(different)])
     model = load_model(checkpoint, quiet, device=device, **overrides)
     found = find_sets(data, sets, model.scale, quiet)
+    check_inputs_survive(image_files(found), reports)
     if not data:
         note(f"no --data: {samples.NOTE}", quiet)
     scored = list(score_models([(Path(checkpoint).name, model, None)], found, quiet))
@@ -127,12 +141,20 @@ def compare(
         scored.append(row)
         seconds[row.name] = taken
     report = Report(tuple(scored), {"seconds": seconds, "recipes": [each.to_dict() for each in chosen]})
+    write_reports(reports, report, f"{Path(checkpoint).name}: recipes compared", {})
     if as_json:
         click.echo(to_json(report), nl=False)
     else:
         columns, rows = comparison_table(report)
         print_table("Y-PSNR in full precision, drops below it (dB)", columns, rows, range(2, len(columns)))
-    write_reports(reports, report, f"{Path(checkpoint).name}: recipes compared", {})
+
+
+def _check_names(recipes: Sequence[Recipe]) -> None:
+    """Rows of one name could not be told apart."""
+    names = [each.name for each in recipes]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"two recipes are called {twice!r}; give one another name in its file")
 
 
 def _quantize(model: SRModel, recipe: Recipe, calib: tuple[Path, ...], quiet: bool) -> tuple[SRModel, int]:

@@ -7,30 +7,37 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from dfsq import distributed
+from dfsq.printable import printable
 
 if TYPE_CHECKING:
     from dfsq.report.report import Report
 
-_WIDTH_WITHOUT_TERMINAL = 160
+_WIDTH_WITHOUT_TERMINAL = 10_000
+"""More than any table has: nothing is cut off where a program reads."""
 
 
 def _console(stderr: bool) -> Console:
+    """What prints text as it is: brackets and colons in names are no markup."""
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, highlight=False, soft_wrap=True, width=None if terminal else _WIDTH_WITHOUT_TERMINAL)
+    width = None if terminal else _WIDTH_WITHOUT_TERMINAL
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True, width=width)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
     """Print a table on stdout; the columns numbered in ``right`` are aligned to the right."""
-    table = Table(title=title, title_justify="left", title_style="bold", show_header=any(columns))
+    table = Table(title=printable(title), title_justify="left", title_style="bold", show_header=any(columns))
     for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index in right else "left", no_wrap=True)
+        # On a narrow terminal text is folded, and numbers stay whole.
+        number = index in right
+        table.add_column(column, justify="right" if number else "left", no_wrap=number, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     _console(stderr=False).print(table)
 
 
@@ -40,14 +47,23 @@ def print_report(report: Report, per_image: bool = False) -> None:
 
     columns, rows = table(report, per_image)
     print_table("Scores", columns, rows, [index for index, column in enumerate(columns) if column in NUMERIC])
-    for line in notes(report):
-        _console(stderr=False).print(line, markup=False)
+    print_text("".join(f"{line}\n" for line in notes(report)))
+
+
+def print_text(text: str) -> None:
+    """Print lines on stdout, each of them with its line break."""
+    click.echo(printable(text, keep="\n"), nl=False)
+
+
+def tell(message: str) -> None:
+    """Print the one line of a failure on stderr."""
+    click.echo(f"dfsq: {printable(' '.join(message.split()))}", err=True)
 
 
 def note(message: str, quiet: bool = False) -> None:
     """Print one line on stderr unless ``quiet``."""
     if not quiet and distributed.is_main():
-        _console(stderr=True).print(message, markup=False)
+        _console(stderr=True).print(printable(message))
 
 
 @contextmanager
@@ -57,7 +73,7 @@ def progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
         yield lambda what, done, total: None
         return
     columns = (
-        TextColumn("{task.description:<18}"),
+        TextColumn("{task.description:<18}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
@@ -67,7 +83,7 @@ def progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
 
         def report(what: str, done: int, total: int) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total or None)
+                tasks[what] = bars.add_task(printable(what), total=total or None)
             bars.update(tasks[what], completed=done, total=total or None)
 
         yield report

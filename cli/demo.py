@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from cli.console import print_text
 from cli.options import common_options, quiet_option
-from cli.quantize import quantize
+from cli.quantize import BITS, quantize
 from dfsq.files import make_folder
 
 CHECKPOINT = "edsr-baseline-x2"
@@ -22,7 +23,7 @@ CHECKPOINT = "edsr-baseline-x2"
     type=click.Path(path_type=Path),
     help="Folder for the artifact and its report.",
 )
-@click.option("--bits", default=4, show_default=True, help="Bits of weights and activations, 2…8.")
+@click.option("--bits", type=BITS, default=4, show_default=True, help="Bits of weights and activations, 2…8.")
 @quiet_option
 @common_options
 @click.pass_context
@@ -41,4 +42,4 @@ def demo(context: click.Context, output: Path, bits: int, quiet: bool) -> None:
         reports=(report,),
         quiet=quiet,
     )
-    click.echo(f"\nReport with pictures: {report}\nNext: dfsq quantize your-checkpoint.pth --calib your-photos/")
+    print_text(f"\nReport with pictures: {report}\nNext: dfsq quantize your-checkpoint.pth --calib your-photos/\n")

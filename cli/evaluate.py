@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from cli.console import note, print_report
+from cli.console import note, print_report, print_text, tell
 from cli.loading import checkpoint_options, load_model
 from cli.options import (
     common_options,
@@ -19,32 +20,21 @@ from cli.options import (
     prepare,
     quiet_option,
     report_option,
-    split_commas,
 )
-from cli.outputs import check_outputs, write_reports
+from cli.outputs import check_inputs_survive, check_outputs, image_files, write_reports
 from cli.scoring import Gallery, ImageFolder, find_sets, score_models, set_of_folders
-from dfsq import distributed
+from cli.values import Number, NumberFor, split_commas
+from dfsq import distributed, limits
+from dfsq.files import make_folder
 
 if TYPE_CHECKING:
+    from dfsq.evaluation.benchmarks import Benchmark
     from dfsq.evaluation.evaluator import Upscaled
     from dfsq.model import SRModel
     from dfsq.report.gates import Check
     from dfsq.report.report import Report
 
 GATE_FAILED = 3
-
-
-def _limits(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
-    limits = {}
-    for value in values:
-        name, _, limit = value.rpartition("=")
-        try:
-            limits[name] = float(limit)
-        except ValueError:
-            name = ""
-        if not name:
-            raise click.BadParameter(f"{value!r} is not of the form SET=DB, for example Set5=37.5")
-    return limits
 
 
 @click.command(name="eval")
@@ -73,13 +63,16 @@ def _limits(_context: click.Context, _option: click.Parameter, values: tuple[str
     help="Write upscaled images to DIR/MODEL/SET/NAME.png.  [default: none]",
 )
 @click.option(
-    "--max-drop", metavar="DB", type=float, help="Gate: largest drop against the first model.  [default: none]"
+    "--max-drop",
+    metavar="DB",
+    type=Number(float, limits.DROP),
+    help="Gate: largest drop against the first model.  [default: none]",
 )
 @click.option(
     "--min-psnr",
     metavar="SET=DB",
     multiple=True,
-    callback=_limits,
+    type=NumberFor("SET=DB", "Set5=37.5", Number(float, limits.PSNR)),
     help="Gate: least Y-PSNR; repeatable.  [default: none]",
 )
 @click.option(
@@ -88,7 +81,14 @@ def _limits(_context: click.Context, _option: click.Parameter, values: tuple[str
     type=click.Path(path_type=Path),
     help="Gate: JSON report that no model may fall below.  [default: none]",
 )
-@click.option("--tolerance", metavar="DB", type=float, default=0.0, show_default=True, help="Allowance of --baseline.")
+@click.option(
+    "--tolerance",
+    metavar="DB",
+    type=Number(float, limits.TOLERANCE),
+    default=0.0,
+    show_default=True,
+    help="Allowance of --baseline.",
+)
 @checkpoint_options
 @compile_option
 @quiet_option
@@ -105,7 +105,7 @@ def evaluate(
     reports: tuple[Path, ...],
     save_images: Path | None,
     max_drop: float | None,
-    min_psnr: Mapping[str, float],
+    min_psnr: tuple[tuple[str, float], ...],
     baseline: Path | None,
     tolerance: float,
     device: str,
@@ -129,7 +129,8 @@ def evaluate(
     from dfsq.report.report import ModelReport, Report
 
     device = prepare(device, compile_)
-    check_outputs(models, [], reports)
+    inputs: tuple[str | Path, ...] = (*models, *(path for path in (baseline, hr, lr) if path))
+    check_outputs(inputs, [], reports)
     earlier = read_json(baseline) if baseline else None
     loaded = [
         (name, load_model(path, quiet, device=device, **overrides), _size(path))
@@ -141,28 +142,33 @@ def evaluate(
         from dfsq.evaluation.samples import NOTE
 
         note(f"no --data and no --hr: {NOTE}", quiet)
+    gates = partial(_judge, max_drop=max_drop, min_psnr=dict(min_psnr), baseline=earlier, tolerance=tolerance)
+    gates(_planned(loaded, benchmarks))  # what cannot be judged is not worth the work
     gallery = Gallery(loaded[0][0], loaded[-1][0]) if len(loaded) > 1 else None
-    folder = ImageFolder(save_images) if save_images and distributed.is_main() else None
+    folder = ImageFolder(save_images, [name for name, _, _ in loaded], benchmarks) if save_images else None
+    check_inputs_survive((*inputs, *image_files(benchmarks)), (*reports, *(folder.paths if folder else ())))
+    if save_images:
+        make_folder(save_images)  # before the work, which would be lost
 
     def keep(name: str, image: Upscaled) -> None:
         for receiver in (gallery, folder):
-            if receiver is not None:
+            if receiver is not None and distributed.is_main():
                 receiver.add(name, image)
 
     report = Report(score_models(loaded, benchmarks, quiet, keep))
-    checks = _judge(report, max_drop, min_psnr, earlier, tolerance)
+    checks = gates(report)
     if bicubic:
         row = ModelReport("bicubic", "bicubic", scale, evaluate_bicubic(benchmarks))
         report = Report((*report.models, row))
-    _print(report, checks, stdout, per_image)
     write_reports(reports, report, "Evaluation", {}, gallery.strips() if gallery else (), checks)
     if distributed.is_main():
         _append_to_job_summary(report, checks, quiet)
+    _print(report, checks, stdout, per_image)
     for check in checks:
         if check.passed:
             note(str(check), quiet)
         elif distributed.is_main():
-            click.echo(f"dfsq: {check}", err=True)
+            tell(str(check))
     return 0 if all(check.passed for check in checks) else GATE_FAILED
 
 
@@ -203,6 +209,19 @@ def _common_scale(models: list[tuple[str, SRModel, int | None]]) -> int:
     return scales.pop()
 
 
+def _planned(models: list[tuple[str, SRModel, int | None]], benchmarks: list[Benchmark]) -> Report:
+    """The report to come, without its scores."""
+    from dfsq.evaluation.results import ImageResult, Scores, SetResult
+    from dfsq.report.report import ModelReport, Report
+
+    none = Scores(0, 0, 0, 0)
+    sets = tuple(
+        SetResult(each.name, each.scale, each.lr_supplied, tuple(ImageResult(pair.name, none) for pair in each.pairs))
+        for each in benchmarks
+    )
+    return Report(tuple(ModelReport(name, model.info.architecture, model.scale, sets) for name, model, _ in models))
+
+
 def _judge(
     report: Report, max_drop: float | None, min_psnr: Mapping[str, float], baseline: Report | None, tolerance: float
 ) -> list[Check]:
@@ -222,9 +241,9 @@ def _print(report: Report, checks: list[Check], form: str | None, per_image: boo
     elif form == "json":
         click.echo(to_json(report, checks), nl=False)
     elif form == "csv":
-        click.echo(to_csv(report), nl=False)
+        print_text(to_csv(report))
     else:
-        click.echo(to_markdown(report, checks, per_image), nl=False)
+        print_text(to_markdown(report, checks, per_image))
 
 
 def _append_to_job_summary(report: Report, checks: list[Check], quiet: bool) -> None:
@@ -234,7 +253,7 @@ def _append_to_job_summary(report: Report, checks: list[Check], quiet: bool) -> 
     if not path:
         return
     try:
-        with open(path, "a", encoding="utf-8") as summary:
+        with open(path, "a", encoding="utf-8", errors="backslashreplace") as summary:
             summary.write(to_markdown(report, checks, title="dfsq eval") + "\n")
     except OSError as error:
         note(f"cannot append to GITHUB_STEP_SUMMARY: {error.strerror or error}", quiet)

@@ -11,6 +11,8 @@ import click
 
 from cli.console import note
 from cli.flags import with_flags
+from cli.values import Number
+from dfsq import limits
 
 if TYPE_CHECKING:
     from dfsq.model import SRModel
@@ -55,12 +57,12 @@ def checkpoint_options(command: Command) -> Command:
         ),
         click.option(
             "--rgb-range",
-            type=click.FloatRange(min=0, min_open=True),
+            type=Number(float, limits.RGB_RANGE),
             help="Input range of the network: 1 or 255.  [default: the architecture's, or what passes the check]",
         ),
         click.option(
             "--scale",
-            type=click.IntRange(1, 16),
+            type=Number(int, limits.SCALE),
             help="Upscaling factor, where a checkpoint leaves a choice.  [default: from shapes, name and check]",
         ),
         click.option(

@@ -49,25 +49,6 @@ def compile_option(command: Command) -> Command:
     )(command)
 
 
-def split_commas(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    """Callback of a repeatable option whose values may also be separated by commas."""
-    return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
-
-
-def number_or(word: str, number: type[int] | type[float]) -> Callable[..., int | float | str | None]:
-    """Callback of an option that takes a number, or one word that stands for none."""
-
-    def convert(_context: click.Context, _option: click.Parameter, value: str | None) -> int | float | str | None:
-        if value is None or value == word:
-            return value
-        try:
-            return number(value)
-        except ValueError:
-            raise click.BadParameter(f"{value!r} is neither a number nor {word!r}") from None
-
-    return convert
-
-
 def report_option(command: Command) -> Command:
     """Add ``--report``."""
     return click.option(
@@ -94,8 +75,8 @@ def prepare(device: str, compile_: bool = False) -> str:
     keep_freed_memory()
     device = distributed.start(device)
     try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.ones(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         raise UsageError(f"device {device!r} is not available here; use --device cpu") from error
     if device.startswith("cuda:"):
         torch.cuda.set_device(device)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from dfsq.errors import UsageError
 from dfsq.files import check_writable, write_atomically
 
 if TYPE_CHECKING:
+    from dfsq.evaluation.benchmarks import Benchmark
     from dfsq.report.gates import Check
     from dfsq.report.pictures import Strip
     from dfsq.report.report import Report
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 REPORT_SUFFIXES = (".json", ".csv", ".md", ".html")
 
 
-def check_outputs(inputs: Sequence[str], outputs: Sequence[Path], reports: Sequence[Path]) -> None:
+def check_outputs(inputs: Iterable[str | Path], outputs: Sequence[Path], reports: Sequence[Path]) -> None:
     """Refuse outputs that cannot be written, would replace an input, or have a suffix that no report format has.
 
     Raises :class:`~dfsq.errors.UsageError` or :class:`~dfsq.errors.DfsqError`.
@@ -25,15 +27,55 @@ def check_outputs(inputs: Sequence[str], outputs: Sequence[Path], reports: Seque
     for path in reports:
         if path.suffix.lower() not in REPORT_SUFFIXES:
             raise UsageError(f"report {path}: unknown suffix {path.suffix!r}; choose {', '.join(REPORT_SUFFIXES)}")
-    sources = {Path(each).resolve() for each in inputs}
-    taken: set[Path] = set()
+    taken: set[str] = set()
     for path in (*outputs, *reports):
-        if path.resolve() in sources:
-            raise UsageError(f"{path} is an input; choose another output")
-        if path.resolve() in taken:
+        if os.path.realpath(path) in taken:
             raise UsageError(f"{path} is named as an output twice")
-        taken.add(path.resolve())
+        taken.add(os.path.realpath(path))
+    check_inputs_survive(inputs, (*outputs, *reports))
+    for path in (*outputs, *reports):
         check_writable(path)
+
+
+def check_artifact(path: Path) -> None:
+    """Raise :class:`~dfsq.errors.UsageError` for a name that promises another format than that of an artifact."""
+    if path.suffix.lower() != ".safetensors":
+        raise UsageError(f"--output {path}: an artifact is a .safetensors file; name it like that")
+
+
+def check_inputs_survive(inputs: Iterable[str | Path], outputs: Iterable[Path]) -> None:
+    """Raise :class:`~dfsq.errors.UsageError` where an output is an input, under whatever name; a folder among the
+    inputs stands for the images in it."""
+    existing = {found: path for path in outputs if (found := _identity(path)) is not None}
+    if existing:  # a folder of images takes time to look through
+        for each in _files(inputs):
+            if (found := _identity(each)) in existing:
+                raise UsageError(f"{existing[found]} is an input; choose another output")
+
+
+def image_files(benchmarks: Iterable[Benchmark]) -> list[Path]:
+    """The HR and LR files of benchmark sets."""
+    pictures = (picture for each in benchmarks for pair in each.pairs for picture in (pair.hr, pair.lr))
+    return [picture for picture in pictures if isinstance(picture, Path)]
+
+
+def _files(inputs: Iterable[str | Path]) -> Iterator[Path]:
+    for path in map(Path, inputs):
+        if path.is_dir():
+            from dfsq.images.files import list_images
+
+            yield from list_images(path)
+        else:
+            yield path
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from all others, or None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def write_reports(

@@ -15,32 +15,22 @@ from cli.options import (
     common_options,
     compile_option,
     data_options,
-    number_or,
     prepare,
     quiet_option,
     report_option,
-    split_commas,
 )
-from cli.outputs import check_outputs, write_reports
+from cli.outputs import check_artifact, check_inputs_survive, check_outputs, image_files, write_reports
 from cli.scoring import Gallery, find_sets, score_models
 from cli.shares import share_document, share_facts
-from dfsq import distributed
+from cli.values import Number, NumberFor, split_commas
+from dfsq import distributed, limits
 
 if TYPE_CHECKING:
     from calibration import Recipe
     from dfsq.model import SRModel
 
 
-def _layer_bits(
-    _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
-) -> tuple[tuple[str, int], ...]:
-    parsed = []
-    for value in values:
-        pattern, _, bits = value.rpartition("=")
-        if not pattern or not bits.isdigit():
-            raise click.BadParameter(f"{value!r} is not of the form 'GLOB=N', for example 'body.0.*=8'")
-        parsed.append((pattern, int(bits)))
-    return tuple(parsed)
+BITS = Number(int, limits.BITS)
 
 
 @click.command()
@@ -49,13 +39,13 @@ def _layer_bits(
     "-o", "--output", type=click.Path(path_type=Path), help="Artifact to write.  [default: NAME-wNaN.safetensors]"
 )
 @click.option(
-    "--bits", type=int, help="Bits of weights and activations, 2…8.  [default: the recipe's; those shipped 4]"
+    "--bits", type=BITS, help="Bits of weights and activations, 2…8.  [default: the recipe's; those shipped 4]"
 )
-@click.option("--w-bits", type=int, help="Bits of weights alone.  [default: --bits]")
-@click.option("--a-bits", type=int, help="Bits of activations alone.  [default: --bits]")
+@click.option("--w-bits", type=BITS, help="Bits of weights alone.  [default: --bits]")
+@click.option("--a-bits", type=BITS, help="Bits of activations alone.  [default: --bits]")
 @click.option(
     "--avg-bits",
-    type=float,
+    type=Number(float, limits.BITS),
     help="Bits on average, more of them where the network is sensitive.  [default: the same for all layers]",
 )
 @click.option(
@@ -82,17 +72,17 @@ def _layer_bits(
     default=None,
     help="Rounding errors of activations are passed on between channels.  [default: the recipe's; accurate on]",
 )
-@click.option("--words", type=int, help="Words of the universal set, 1…5.  [default: 4]")
+@click.option("--words", type=Number(int, limits.WORDS), help="Words of the universal set, 1…5.  [default: 4]")
 @click.option(
     "--headroom",
     metavar="X|none",
-    callback=number_or("none", float),
+    type=Number(float, limits.HEADROOM, "none"),
     help="Activations saturate beyond X times what calibration saw.  [default: the recipe's; fast 1.5, paper none]",
 )
 @click.option(
     "--outside-bits",
     metavar="N|full",
-    callback=number_or("full", int),
+    type=Number(int, limits.BITS, "full"),
     help="Bits of weights outside the body (head, upsampler, tail).  [default: the recipe's; fast 8, paper full]",
 )
 @click.option(
@@ -102,7 +92,7 @@ def _layer_bits(
     "--layer-bits",
     metavar="GLOB=N",
     multiple=True,
-    callback=_layer_bits,
+    type=NumberFor("GLOB=N", "'body.0.*=8'", BITS),
     help="Layers with bits of their own; repeatable, the last match counts.  [default: none]",
 )
 @click.option(
@@ -113,9 +103,15 @@ def _layer_bits(
     help="Calibration images or folders, HR; repeatable.  [default: two sample photographs]",
 )
 @click.option("--calib-is-lr", is_flag=True, help="Calibration images are LR already.  [default: off]")
-@click.option("--patches", type=int, help="Number of calibration patches.  [default: 32]")
-@click.option("--patch-size", type=int, help="Height and width of a patch in HR pixels.  [default: 192]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of patches and K-means.")
+@click.option("--patches", type=Number(int, limits.PATCHES), help="Number of calibration patches.  [default: 32]")
+@click.option(
+    "--patch-size",
+    type=Number(int, limits.PATCH_SIZE),
+    help="Height and width of a patch in HR pixels.  [default: 192]",
+)
+@click.option(
+    "--seed", type=Number(int, limits.SEED), default=0, show_default=True, help="Seed of patches and K-means."
+)
 @click.option(
     "--eval",
     "sets",
@@ -184,7 +180,8 @@ def quantize(
     device = prepare(device, compile_)
     recipe = calibration.recipe(recipe_name, **changes)
     output = output or Path(f"{Path(checkpoint).stem}-{_bits(recipe)}.safetensors")
-    check_outputs([checkpoint], [output], reports)
+    check_outputs([checkpoint, recipe_name, *map(str, calib)], [output], reports)
+    check_artifact(output)
     model = load_model(
         checkpoint,
         quiet,
@@ -197,6 +194,7 @@ def quantize(
         device=device,
     )
     benchmarks = find_sets(data if sets else None, sets, model.scale, quiet)
+    check_inputs_survive(image_files(benchmarks), (output, *reports))
     quantized = quantize_model(model, recipe, calib, quiet, is_lr=calib_is_lr)
     size = dfsq.save(quantized, output)
     if not calib:
@@ -207,19 +205,20 @@ def quantize(
         facts["calibration"] += ", left halves of two sample photographs"
     if not sets and not no_eval:
         facts["evaluated on"] = samples.NOTE
+    report = None
+    if not no_eval:
+        names = (Path(checkpoint).name, output.name)
+        gallery = Gallery(*names)
+        scored = score_models(((names[0], model, None), (names[1], quantized, size)), benchmarks, quiet, gallery.add)
+        if not distributed.is_main():
+            return  # without the file that the report tells of
+        report = Report(scored, {"quantization": read_header(output), "multiply_adds": share_document(shares)})
+        write_reports(reports, report, f"{names[0]} at {bits_of(scored[1])}", facts, gallery.strips())
     print_table(f"Wrote {output}", ("", ""), list(facts.items()))
     if recipe.avg_bits is not None:
         print_table("Allocation", ("layer", "weight bits", "activation bits"), _allocation(quantized), (1, 2))
-    if no_eval:
-        return
-    names = (Path(checkpoint).name, output.name)
-    gallery = Gallery(*names)
-    scored = score_models(((names[0], model, None), (names[1], quantized, size)), benchmarks, quiet, gallery.add)
-    if not distributed.is_main():
-        return  # without the file that the report tells of
-    report = Report(scored, {"quantization": read_header(output), "multiply_adds": share_document(shares)})
-    print_report(report)
-    write_reports(reports, report, f"{names[0]} at {bits_of(scored[1])}", facts, gallery.strips())
+    if report is not None:
+        print_report(report)
 
 
 def _facts(model: SRModel, size: int) -> dict[str, str]:

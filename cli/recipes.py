@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from cli.console import print_text
 from cli.options import common_options
 
 
-@click.group()
+@click.group(no_args_is_help=False)
 def recipes() -> None:
     """List recipes, or show one: the start of your own."""
 
@@ -19,7 +20,7 @@ def list_recipes() -> None:
     from calibration.recipe_files import shipped, text_of
 
     for name in shipped():
-        click.echo(f"{name:<12} {text_of(name).splitlines()[0].removeprefix('# ')}")
+        print_text(f"{name:<12} {text_of(name).splitlines()[0].removeprefix('# ')}\n")
 
 
 @recipes.command()
@@ -30,4 +31,4 @@ def show(name: str) -> None:
     from calibration.recipe_files import recipe, text_of
 
     recipe(name)  # what is shown is valid
-    click.echo(text_of(name), nl=False)
+    print_text(text_of(name))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.console import note, progress
+from cli.naming import distinct, stems
 
 if TYPE_CHECKING:
     from dfsq.evaluation.benchmarks import Benchmark
@@ -114,16 +116,26 @@ class Gallery:
 
 
 class ImageFolder:
-    """Writes every upscaled image to ``FOLDER/MODEL/SET/NAME.png``."""
+    """Writes every upscaled image to ``FOLDER/MODEL/SET/NAME.png``, and none over another."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, models: Sequence[str], benchmarks: Sequence[Benchmark]) -> None:
+        self._paths: defaultdict[tuple[str, str, str], list[Path]] = defaultdict(list)
+        for model, place in zip(models, distinct(stems(models)), strict=True):
+            for each, set_place in zip(benchmarks, distinct(each.name for each in benchmarks), strict=True):
+                names = [pair.name for pair in each.pairs]
+                for name, stem in zip(names, distinct(names), strict=True):
+                    self._paths[model, each.name, name].append(folder / place / set_place / f"{stem}.png")
+
+    @property
+    def paths(self) -> list[Path]:
+        """Files that are still to be written."""
+        return [path for paths in self._paths.values() for path in paths]
 
     def add(self, name: str, image: Upscaled) -> None:
-        """Write one image. Raises :class:`~dfsq.errors.DfsqError` where that is impossible."""
+        """Write one image of the model ``name``. Raises :class:`~dfsq.errors.DfsqError` where that is impossible."""
         from dfsq.files import make_folder
         from dfsq.images.files import write_png
 
-        folder = self._folder / Path(name).stem / image.set_name
-        make_folder(folder)
-        write_png(folder / f"{image.name}.png", image.result)
+        path = self._paths[name, image.set_name, image.name].pop(0)
+        make_folder(path.parent)
+        write_png(path, image.result)

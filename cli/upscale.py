@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.console import note, progress
+from cli.console import note, print_text, progress, tell
 from cli.loading import checkpoint_options, load_model
-from cli.options import common_options, compile_option, number_or, prepare, quiet_option
+from cli.options import common_options, compile_option, prepare, quiet_option
 from cli.outputs import check_outputs
-from dfsq import distributed
+from cli.values import Number
+from dfsq import distributed, limits
 from dfsq.errors import DfsqError, ImageError, UsageError
 from dfsq.files import make_folder
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     metavar="auto|N",
     default="auto",
     show_default=True,
-    callback=number_or("auto", int),
+    type=Number(int, limits.ROWS, "auto"),
     help="Rows worked on at a time; auto: all that fit into half of the free memory.",
 )
 @click.option(
@@ -71,8 +72,6 @@ def upscale(
     dfsq upscale model-w4a4.safetensors photo.png -o large.png
     dfsq upscale model-w4a4.safetensors frames/ -o large/
     """
-    if isinstance(tile, int) and tile < 1:
-        raise click.BadParameter(f"{tile} rows are none; give 1 or more", param_hint="--tile")
     if isinstance(tile, int) and device != "cpu":
         raise click.UsageError(f"--tile {tile} works on the CPU; leave it out, or --device {device}")
 
@@ -90,7 +89,7 @@ def upscale(
             except (ImageError, UsageError) as error:
                 if len(jobs) == 1:
                     raise
-                click.echo(f"dfsq: {error}" if str(source) in str(error) else f"dfsq: {source}: {error}", err=True)
+                tell(str(error) if str(source) in str(error) else f"{source}: {error}")
                 return False
             return True
 
@@ -100,7 +99,7 @@ def upscale(
         raise DfsqError(
             f"{succeeded.count(False)} of {len(jobs)} images could not be upscaled, the others are in {output}"
         )
-    click.echo(f"Wrote {output}" + f" ({len(jobs)} images)" * (len(jobs) > 1))
+    print_text(f"Wrote {output}" + f" ({len(jobs)} images)" * (len(jobs) > 1) + "\n")
 
 
 def _jobs(inputs: Sequence[Path], output: Path, quiet: bool) -> list[tuple[Path, Path]]:

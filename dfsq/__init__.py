@@ -6,10 +6,11 @@ Names are resolved on first use, so that importing the package does not import t
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from dfsq.version import __version__
 
+# Not from typing: under `python -m dfsq` nothing may be imported before the working folder is off the path.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfsq.artifact import save
     from dfsq.evaluation.evaluator import evaluate
@@ -28,7 +29,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'dfsq' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

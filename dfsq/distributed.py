@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from dfsq.errors import UsageError, WorkerLostError
 
@@ -26,7 +28,10 @@ Result = TypeVar("Result")
 _PATIENCE = timedelta(days=1)
 """How long a process waits for one that works. One that has died is noticed at once: its connections close."""
 
-_LOST = "a worker process was lost or the run was terminated; no file was left unfinished, run again"
+_SECONDS_TO_END = 10
+"""How long a process has to end by itself when its launcher has gone."""
+
+LOST = "a worker process was lost or the run was terminated; no file was left unfinished, run again"
 
 
 @dataclass(frozen=True)
@@ -37,13 +42,36 @@ class _Group:
 
 
 _group: _Group | None = None
+_launcher: int | None = None
+"""Number of the process that :func:`end_with_launcher` watches."""
 _alone = False
 """Whether this process works on an item of its own, which is not shared out any further."""
 
 
+def is_launched() -> bool:
+    """Whether ``torchrun`` has started this process; known before :func:`start`."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
 def launched_rank() -> int:
     """This process's number in all that ``torchrun`` has started, 0 outside it; known before :func:`start`."""
-    return int(os.environ["RANK"]) if "TORCHELASTIC_RUN_ID" in os.environ else 0
+    return int(os.environ["RANK"]) if is_launched() else 0
+
+
+def end_with_launcher() -> None:
+    """Terminate this process when ``torchrun`` has gone: where it was killed, nobody else would."""
+    global _launcher
+    if is_launched():
+        _launcher = os.getppid()
+        threading.Thread(target=_end_with_launcher, daemon=True).start()
+
+
+def _end_with_launcher() -> None:
+    while not _launcher_has_gone():
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_SECONDS_TO_END)
+    os._exit(1)  # it waits for something that does not come
 
 
 def start(device: str) -> str:
@@ -53,7 +81,7 @@ def start(device: str) -> str:
     :class:`UsageError` for a numbered GPU, which all would take, and :class:`WorkerLostError` where one is missing.
     """
     global _group
-    if _group is not None or "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["WORLD_SIZE"] == "1":
+    if _group is not None or not is_launched() or os.environ["WORLD_SIZE"] == "1":
         return device
     from torch import cuda, distributed
     from torch.distributed.rendezvous import rendezvous
@@ -65,9 +93,8 @@ def start(device: str) -> str:
         store, _, _ = next(rendezvous("env://", rank, size))
         _group = _Group(rank, size, store)
         distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
-    signal.signal(signal.SIGTERM, _terminated)
     if device.startswith("cuda:"):
-        raise UsageError(f"--device {device} would be the same GPU for all {size} processes; use --device cuda")
+        raise UsageError(f"device {device} would be the same GPU for all {size} processes; use cuda")
     return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" else device
 
 
@@ -97,7 +124,7 @@ def writes_files() -> bool:
 
 def is_first_to_fail() -> bool:
     """Whether no other process has asked this before: only that one tells why the run ends."""
-    if _group is None:
+    if _group is None or _launcher_has_gone():  # and with it what processes talk through
         return launched_rank() == 0
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is about to end
     try:
@@ -169,6 +196,10 @@ def _reduced(tensor: Tensor, operation: str) -> Tensor:
     return tensor
 
 
+def _launcher_has_gone() -> bool:
+    return _launcher is not None and os.getppid() != _launcher
+
+
 def _sharing() -> _Group | None:
     return None if _alone else _group
 
@@ -179,9 +210,4 @@ def _losing_a_worker() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise WorkerLostError(_LOST) from error
-
-
-def _terminated(_signal: int, _frame: object) -> NoReturn:
-    """``torchrun`` ends all processes when one is lost, and when it is ended itself."""
-    raise WorkerLostError(_LOST)
+        raise WorkerLostError(LOST) from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dfsq import artifact, networks, plausibility
-from dfsq.checkpoint import read_states, sha256_of
+from dfsq.checkpoint import kind_of, read_states, sha256_of
 from dfsq.errors import CheckpointError
 from dfsq.model import SRModel
 from dfsq.networks import own
@@ -56,8 +56,7 @@ def load(
                 device=device,
             )
     path = Path(path)
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a folder; name the checkpoint file in it")
+    kind_of(path)  # raises for pipes and folders, which nothing may open
     if artifact.is_artifact(path):
         return artifact.load(path, arch=own.bound(arch, arch_args)).to(device)
     wanted = Wanted(arch, arch_args or {}, scale, rgb_range, scale_in(path.name))

@@ -105,7 +105,7 @@ def _physical_memory() -> int:
 def _control_groups() -> Iterator[int]:
     """What is left in each Linux control group (version 1 or 2) that holds this process; page cache counts as free."""
     try:
-        groups = Path("/proc/self/cgroup").read_text().splitlines()
+        groups = Path("/proc/self/cgroup").read_text("utf-8", "surrogateescape").splitlines()
     except OSError:
         return
     for group in groups:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dfsq.errors import CheckpointError, UsageError
 from dfsq.model import NetworkInfo, SRModel
 from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State
+from dfsq.networks.bounded import Bounded
 from dfsq.networks.recognition import OwnNetwork, Recognised, Wanted, overridden, variants
 from dfsq.networks.registry import architectures, named
 from dfsq.networks.scope import body_scope
@@ -32,7 +33,8 @@ def build(info: NetworkInfo, state: State, arch: OwnNetwork | None = None) -> SR
     """See :class:`~dfsq.networks.recognition.Provider`."""
     architecture = named(info.architecture)
     try:
-        net = architecture.build(**info.hyperparameters)
+        with Bounded({name: tuple(tensor.shape) for name, tensor in state.items()}):
+            net = architecture.build(**info.hyperparameters)
     except (TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"cannot build {architecture.title}: {error}") from error
     load_strictly(net, state, architecture.title)

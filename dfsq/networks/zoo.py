@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dfsq.errors import CheckpointError, UsageError
 from dfsq.model import NetworkInfo, SRModel
 from dfsq.networks.architecture import State
+from dfsq.networks.bounded import Bounded
 from dfsq.networks.recognition import OwnNetwork, Recognised, Wanted, variants
 from dfsq.networks.scope import body_scope
 from dfsq.networks.spandrel_network import computed_buffers, construct, describe, keep_inference_branch, leave_out
@@ -83,7 +84,8 @@ def _recognised(spandrel: Any, state: State) -> SRModel:
     luminance super-resolution or restoration.
     """
     try:
-        descriptor = spandrel.MAIN_REGISTRY.load(dict(state))
+        with Bounded({name: tuple(tensor.shape) for name, tensor in state.items()}):
+            descriptor = spandrel.MAIN_REGISTRY.load(dict(state))
     except spandrel.UnsupportedModelError:
         raise CheckpointError("spandrel does not know it either") from None
     except _ERRORS as error:

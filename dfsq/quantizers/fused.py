@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cache
+from tempfile import gettempdir
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dfsq.caches import private_folder
 from dfsq.quantizers.lookup import Lookup
 from dfsq.quantizers.normalization import bin_index, restored
 
@@ -16,13 +19,20 @@ COMPARED = 16
 """Most points that are found by comparing; more are looked up."""
 _VARIANTS = 64
 """Versions of a function: numbers of points, with and without a shift."""
+_CACHE = "TORCHINDUCTOR_CACHE_DIR"
+"""Where torch looks for compiled code; it puts its own default there."""
 ready = False
 """Whether :func:`build` has been called."""
 
 
 def build(device: str) -> None:
-    """Compile from now on. Raises what ``torch.compile`` raises where there is no compiler for ``device``."""
+    """Compile from now on. Raises what ``torch.compile`` raises where there is no compiler for ``device``, and
+    :class:`~dfsq.errors.DfsqError` where what it compiles could be replaced by others."""
     global ready
+    folder = os.environ.get(_CACHE, "")
+    # Torch's default is a name that everybody can foresee, in a folder that everybody can write into.
+    if not folder or folder.startswith(os.path.join(gettempdir(), "torchinductor_")):
+        os.environ[_CACHE] = str(private_folder("torchinductor"))
     torch.compile(torch.neg)(torch.ones(1, device=device))
     torch._dynamo.config.recompile_limit = _VARIANTS
     ready = True

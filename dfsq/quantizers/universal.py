@@ -12,9 +12,7 @@ import torch
 from torch import Tensor
 
 from dfsq.errors import UsageError
-
-MAX_WORDS = 5
-"""Largest number of words offered: six already give a grid too fine for the lookup tables to stay small."""
+from dfsq.limits import WORDS
 
 
 @dataclass(frozen=True)
@@ -30,8 +28,8 @@ class UniversalSet:
     """Number of words W, 1…5."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.words <= MAX_WORDS:
-            raise UsageError(f"a universal set of {self.words} words; choose 1 to {MAX_WORDS}")
+        if not WORDS.allow(self.words):
+            raise UsageError(f"a universal set of {self.words} words; choose {WORDS}")
 
     @property
     def denominator(self) -> int:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dfsq.errors import UsageError
-from dfsq.report.report import Report
+from dfsq.evaluation.results import SetResult
+from dfsq.printable import printable
+from dfsq.report.report import ModelReport, Report, shown
+
+SAME = 1e-6
+"""Scores in dB that are this close are the same: another processor adds up in another order."""
 
 
 @dataclass(frozen=True)
@@ -23,24 +29,27 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether the limit holds; a value equal to it does."""
-        return self.value >= self.limit if self.gate == "min-psnr" else self.value <= self.limit
+        """Whether the limit holds; a value equal to it does, for ``baseline`` to 1e-6 dB."""
+        if self.gate == "min-psnr":
+            return self.value >= self.limit
+        return self.value <= self.limit + (SAME if self.gate == "baseline" else 0)
 
     def __str__(self) -> str:
-        """Which, and by how much."""
+        """Which, and by how much, rounded for reading."""
+        value, limit = _rounded(self.value), f"{self.limit:.10g}"
         what = {
-            "max-drop": f"drop {self.value!r} dB, at most {self.limit!r}",
-            "min-psnr": f"{self.value!r} dB, at least {self.limit!r}",
-            "baseline": f"{self.value!r} dB below the baseline, at most {self.limit!r}",
+            "max-drop": f"drop {value} dB, at most {limit}",
+            "min-psnr": f"{value} dB, at least {limit}",
+            "baseline": f"{value} dB below the baseline, at most {limit}",
         }[self.gate]
-        verdict = "passed" if self.passed else f"failed by {abs(self.value - self.limit)!r} dB"
-        return f"{self.gate} {verdict}: {self.model} on {self.set}: {what}"
+        verdict = "passed" if self.passed else f"failed by {_rounded(abs(self.value - self.limit))} dB"
+        return f"{self.gate} {verdict}: {printable(self.model)} on {printable(self.set)}: {what}"
 
 
 def max_drop(report: Report, limit: float) -> list[Check]:
     """Drop of every model but the first on every set. Raises :class:`UsageError` where there is only one model."""
     if len(report.models) < 2:
-        raise UsageError("--max-drop compares with the first model; name the full-precision model first, then another")
+        raise UsageError("max_drop compares with the first model; name the full-precision model first, then another")
     checks = []
     for model in report.models[1:]:
         for each in model.sets:
@@ -58,7 +67,7 @@ def min_psnr(report: Report, limits: Mapping[str, float]) -> list[Check]:
             result = next((each for each in model.sets if each.name.lower() == name.lower()), None)
             if result is None:
                 sets = ", ".join(each.name for each in report.sets)
-                raise UsageError(f"--min-psnr {name}: that set is not evaluated here; evaluated: {sets}")
+                raise UsageError(f"min_psnr {name}: that set is not evaluated here; evaluated: {sets}")
             checks.append(Check("min-psnr", model.name, result.name, result.mean.psnr_y, limit))
     return checks
 
@@ -66,17 +75,49 @@ def min_psnr(report: Report, limits: Mapping[str, float]) -> list[Check]:
 def against_baseline(report: Report, baseline: Report, tolerance: float) -> list[Check]:
     """Drop of every model against the model of the same name in an earlier report, on every set.
 
-    Raises :class:`UsageError` for a model or set that the baseline does not have.
+    Raises :class:`UsageError` for a model or set that the baseline does not have, or has at another scale, with other
+    images, or with LR images made otherwise.
     """
     earlier = {model.name: model for model in baseline.models}
     checks = []
     for model in report.models:
         if model.name not in earlier:
-            raise UsageError(f"--baseline has no model {model.name!r}; it has {', '.join(earlier)}")
+            raise UsageError(f"the baseline has no model {model.name!r}; it has {', '.join(earlier)}")
         for each in model.sets:
-            before = earlier[model.name].set(each.name)
-            if before is None:
-                raise UsageError(f"--baseline has no set {each.name!r} for {model.name}; write it again with this set")
+            before = _same_set(each, earlier[model.name])
             value, now = before.mean.psnr_y, each.mean.psnr_y
             checks.append(Check("baseline", model.name, each.name, 0.0 if value == now else value - now, tolerance))
     return checks
+
+
+def _same_set(now: SetResult, earlier: ModelReport) -> SetResult:
+    """What ``earlier`` has on the very images of ``now``."""
+    before = earlier.set(now.name)
+    where = f"on {now.name!r} for {earlier.name}"
+    remedy = "write the baseline again"
+    if before is None:
+        raise UsageError(f"the baseline has no set {now.name!r} for {earlier.name}; {remedy} with this set")
+    if before.scale != now.scale:
+        raise UsageError(f"the baseline is at ×{before.scale} {where}, this run at ×{now.scale}; {remedy}")
+    if before.lr_supplied != now.lr_supplied:
+        made = {True: "those of the set", False: "made by bicubic"}
+        raise UsageError(
+            f"the baseline's LR images {where} were {made[before.lr_supplied]}, now they are {made[now.lr_supplied]}; "
+            f"evaluate on the same, or {remedy}"
+        )
+    names, known = (sorted(image.name for image in each.images) for each in (now, before))
+    if names != known:
+        other = f"it lacks {_listed(names, known)}, and has {_listed(known, names)}"
+        raise UsageError(f"the baseline has other images {where}: {other}; {remedy}")
+    return before
+
+
+def _listed(names: Sequence[str], known: Sequence[str]) -> str:
+    """The first few of ``names`` that are not ``known`` as often."""
+    missing = list((Counter(names) - Counter(known)).elements())
+    return ", ".join(missing[:3]) + f" and {len(missing) - 3} more" * (len(missing) > 3) or "no others"
+
+
+def _rounded(value: float) -> str:
+    """To 0.001 dB, or to the first digit of what is less."""
+    return f"{value:.1g}" if 0 < abs(value) < 0.0005 else shown(value, 3)

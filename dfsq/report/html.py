@@ -22,7 +22,7 @@ def to_html(
     checks: Sequence[Check] = (),
 ) -> str:
     """Render a page. ``facts`` are the headline figures, in order, by their captions."""
-    style = (files("dfsq.report") / "style.css").read_text()
+    style = (files("dfsq.report") / "style.css").read_text(encoding="utf-8")
     body = [f"<h1>{escape(title)}</h1>", _facts(facts), "<h2>Scores</h2>", _table(*table(report))]
     body += [f"<p class=note>{escape(line)}</p>" for line in notes(report)]
     body += [f"<p class={'passed' if check.passed else 'failed'}>{escape(str(check))}</p>" for check in checks]

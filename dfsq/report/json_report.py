@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from dfsq.errors import UsageError
 from dfsq.evaluation.results import ImageResult, Scores, SetResult
+from dfsq.files import read_small
+from dfsq.limits import SCALE, Limits
 from dfsq.report.gates import Check
 from dfsq.report.report import ModelReport, Report
 from dfsq.version import __version__
 
 SCHEMA = "dfsq-eval/1"
+_MOST_BYTES = 32_000_000
+"""A line of a hundred bytes per model and image comes to far less."""
+_PSNR, _SSIM = Limits(-1000, 1000), Limits(-1, 1)
 
 
 def to_json(report: Report, checks: Sequence[Check] = ()) -> str:
-    """Render ``report`` and the gates' verdicts. Infinite scores become null, as JSON has no infinity."""
+    """Render ``report`` and the gates' verdicts, in ASCII, which every terminal and every reader takes. Infinite scores
+    become null, as JSON has no infinity."""
     document = {
         "schema": SCHEMA,
         "dfsq": __version__,
@@ -27,20 +33,23 @@ def to_json(report: Report, checks: Sequence[Check] = ()) -> str:
         "gates": [{**asdict(check), "passed": check.passed} for check in checks],
         **report.details,
     }
-    return json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(_finite(document), indent=2, allow_nan=False) + "\n"
 
 
 def read_json(path: Path) -> Report:
     """Read back what :func:`to_json` wrote. Raises :class:`UsageError` for a file that is no such report."""
+    content = read_small(path, _MOST_BYTES, "report")
     try:
-        document = json.loads(path.read_text())
-        if document["schema"] != SCHEMA:
-            raise UsageError(f"{path} has schema {document['schema']!r}, this dfsq reads {SCHEMA}; write it again")
-        return Report(tuple(_read_model(model) for model in document["models"]))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} is no report of dfsq eval --json; write it again") from error
+        document = _Reader(json.loads(content, parse_constant=_refuse))
+        schema = document.text("schema")
+        if schema != SCHEMA:
+            raise UsageError(f"{path} has schema {schema[:60]!r}, this dfsq reads {SCHEMA}; write it again")
+        models = tuple(_read_model(model) for model in document.objects("models"))
+        _refuse_twice(models)
+        return Report(models)
+    # A number may have more digits than Python converts, or a list be in a list in a list …
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise UsageError(f"{path} is no report of dfsq eval --json ({_reason(error)}); write it again") from error
 
 
 def _model(report: Report, model: ModelReport) -> dict[str, Any]:
@@ -67,20 +76,75 @@ def _model(report: Report, model: ModelReport) -> dict[str, Any]:
     }
 
 
-def _read_model(model: dict[str, Any]) -> ModelReport:
+class _Reader:
+    """An object of a document, whose values are what they must be or raise."""
+
+    def __init__(self, values: Any) -> None:
+        if not isinstance(values, dict):
+            raise TypeError("a list or value where an object belongs")
+        self._values = values
+
+    def text(self, key: str) -> str:
+        value = self._values[key]
+        if not isinstance(value, str):
+            raise TypeError(f"{key} is no text")
+        return value
+
+    def number(self, key: str, allowed: Limits) -> float:
+        value = self._values[key]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not allowed.allow(value):
+            raise TypeError(f"{key} is no number from {allowed}")
+        return value
+
+    def number_or_null(self, key: str, allowed: Limits) -> float | None:
+        return None if self._values[key] is None else self.number(key, allowed)
+
+    def objects(self, key: str) -> list[_Reader]:
+        value = self._values[key]
+        if not isinstance(value, list) or not value:
+            raise TypeError(f"{key} is no list, or an empty one")
+        return [_Reader(each) for each in value]
+
+
+def _read_model(model: _Reader) -> ModelReport:
+    scale = int(model.number("scale", SCALE))
     sets = tuple(
-        SetResult(each["name"], model["scale"], each["lr"] == "supplied", tuple(_read_images(each["images"])))
-        for each in model["sets"]
+        SetResult(
+            each.text("name"), scale, each.text("lr") == "supplied", tuple(map(_read_image, each.objects("images")))
+        )
+        for each in model.objects("sets")
     )
+    _refuse_twice(sets)
+    w_bits, a_bits = (model.number_or_null(key, Limits(1, 64)) for key in ("w_bits", "a_bits"))
+    size = model.number_or_null("bytes", Limits(0, 2**63))
     return ModelReport(
-        model["name"], model["network"], model["scale"], sets, model["w_bits"], model["a_bits"], model["bytes"]
+        model.text("name"), model.text("network"), scale, sets, w_bits, a_bits, None if size is None else int(size)
     )
 
 
-def _read_images(images: Iterable[dict[str, Any]]) -> Iterable[ImageResult]:
-    for image in images:
-        values = {key: math.inf if value is None else float(value) for key, value in image.items() if key != "name"}
-        yield ImageResult(image["name"], Scores(**values))
+def _read_image(image: _Reader) -> ImageResult:
+    psnr_y, psnr_rgb = (image.number_or_null(key, _PSNR) for key in ("psnr_y", "psnr_rgb"))
+    ssim_y, ssim_rgb = (image.number(key, _SSIM) for key in ("ssim_y", "ssim_rgb"))
+    infinite = (math.inf if value is None else value for value in (psnr_y, psnr_rgb))
+    return ImageResult(image.text("name"), Scores(next(infinite), ssim_y, next(infinite), ssim_rgb))
+
+
+def _refuse_twice(results: Sequence[ModelReport] | Sequence[SetResult]) -> None:
+    names = [each.name for each in results]
+    if len(set(names)) < len(names):
+        raise ValueError("two models or sets of one name")
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, KeyError):
+        return f"no {error}"
+    return str(error)[:100]
 
 
 def _finite(value: Any) -> Any:

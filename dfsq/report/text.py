@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 from dfsq.evaluation.results import Scores
+from dfsq.printable import printable
 from dfsq.report.gates import Check
 from dfsq.report.report import Report, bits_of, shown
 
@@ -26,11 +28,12 @@ def table(report: Report, per_image: bool = False) -> tuple[tuple[str, ...], Row
     rows: Rows = []
     for model in report.models:
         for each in model.sets:
-            name = f"{each.name} ×{each.scale}"
-            start: tuple[str, ...] = (model.name, bits_of(model), name)
+            name = f"{printable(each.name)} ×{each.scale}"
+            start: tuple[str, ...] = (printable(model.name), bits_of(model), name)
             if per_image:
                 rows += [
-                    (*start, image.name, *_scores(image.scores), *(("",) if several else ())) for image in each.images
+                    (*start, printable(image.name), *_scores(image.scores), *(("",) if several else ()))
+                    for image in each.images
                 ]
                 start = (*start, "mean")
             drop = report.drop(model, each.name)
@@ -48,7 +51,7 @@ def notes(report: Report) -> list[str]:
     made = [each.name for each in report.sets if not each.lr_supplied]
     lines = ["PSNR in dB and SSIM on luma, drop = Y-PSNR of the first model minus that of the row."]
     if made:
-        lines.append(f"LR images made by MATLAB bicubic: {', '.join(made)}.")
+        lines.append(f"LR images made by MATLAB bicubic: {', '.join(map(printable, made))}.")
     return lines
 
 
@@ -61,13 +64,13 @@ def to_markdown(
 ) -> str:
     """Title, facts, table, notes and the gates' verdicts, as GitHub shows them in a job summary or a pull request."""
     columns, rows = table(report, per_image)
-    lines = [f"## {title}", ""] if title else []
+    lines = [f"## {_markdown(title)}", ""] if title else []
     if facts:
         lines += [_markdown_row(("", "")), _markdown_row(("---", "---")), *map(_markdown_row, facts.items()), ""]
     lines += [_markdown_row(columns), _markdown_row("---:" if column in NUMERIC else "---" for column in columns)]
     lines += map(_markdown_row, rows)
-    lines += ["", *notes(report)]
-    lines += [f"\n{'✅' if check.passed else '❌'} {check}" for check in checks]
+    lines += ["", *map(_markdown, notes(report))]
+    lines += [f"\n{'✅' if check.passed else '❌'} {_markdown(str(check))}" for check in checks]
     return "\n".join(lines) + "\n"
 
 
@@ -99,4 +102,9 @@ def to_csv(report: Report) -> str:
 
 
 def _markdown_row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(map(_markdown, cells)) + " |"
+
+
+def _markdown(text: str) -> str:
+    """``text`` as Markdown that shows it: names may hold what is markup there."""
+    return re.sub(r"[\\`*\[\]<>&~|]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", printable(text))

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -47,13 +48,18 @@ def test_json_is_reproducible_but_for_the_time(dfsq: Callable) -> None:
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("--bits", "four"), "give whole numbers"),
+        (("--bits", "four"), "'four' is no whole number; choose 2 to 8 bits"),
         (("--bits", "9"), "choose 2 to 8 bits"),
+        (("--recipes", "a/my.yaml,b/my.yaml"), "two recipes are called 'my'"),
+        (("--recipes", ","), "--recipes names none"),
         (("--recipes", "best"), "known: accurate, fast, "),
         (("--recipes", "best.yaml"), "cannot read the recipe"),
     ],
 )
 def test_refusals(dfsq: Callable, arguments: tuple[str, ...], message: str) -> None:
+    for folder in ("a", "b"):
+        Path(folder).mkdir()
+        Path(folder, "my.yaml").write_text("patches: 1\n")
     run = dfsq(*ARGUMENTS, *arguments, "-q")
     assert run.code == 2
     assert message in run.err

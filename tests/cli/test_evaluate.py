@@ -109,8 +109,7 @@ class TestGates:
         run = dfsq("eval", "model.pth", artifact, *BENCHMARK, "--max-drop", repr(drop - 0.25), "-q")
         assert run.code == 3
         assert run.err == (
-            f"dfsq: max-drop failed by {drop - (drop - 0.25)!r} dB: {artifact} on Set5: drop {drop!r} dB, "
-            f"at most {drop - 0.25!r}\n"
+            f"dfsq: max-drop failed by 0.250 dB: {artifact} on Set5: drop {drop:.3f} dB, at most {drop - 0.25:.10g}\n"
         )
 
     def test_min_psnr(self, dfsq: Callable) -> None:
@@ -119,7 +118,7 @@ class TestGates:
         assert run.code == 3
         assert "min-psnr failed by" in run.err
         run = dfsq("eval", "model.pth", *BENCHMARK, "--min-psnr", "Set14=9")
-        assert (run.code, run.err) == (2, "dfsq: --min-psnr Set14: that set is not evaluated here; evaluated: Set5\n")
+        assert (run.code, run.err) == (2, "dfsq: min_psnr Set14: that set is not evaluated here; evaluated: Set5\n")
 
     def test_baseline(self, dfsq: Callable, artifact: str) -> None:
         assert dfsq("eval", artifact, *BENCHMARK, "--report", "before.json").code == 0
@@ -138,7 +137,7 @@ class TestGates:
     def test_baseline_of_other_models_or_sets_is_a_usage_error(self, dfsq: Callable, artifact: str) -> None:
         assert dfsq("eval", "model.pth", *BENCHMARK, "--report", "before.json").code == 0
         run = dfsq("eval", artifact, *BENCHMARK, "--baseline", "before.json")
-        assert (run.code, run.err) == (2, f"dfsq: --baseline has no model '{artifact}'; it has model.pth\n")
+        assert (run.code, run.err) == (2, f"dfsq: the baseline has no model '{artifact}'; it has model.pth\n")
         run = dfsq("eval", "model.pth", "--data", "benchmark", "--set", "Set14", "--baseline", "before.json")
         assert run.code == 2
         assert "no set 'Set14'" in run.err

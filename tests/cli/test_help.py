@@ -1,12 +1,17 @@
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
 
 import click
 import pytest
 
 from cli.main import group
 from dfsq.version import __version__
+
+ROOT = Path(__file__).parents[2]
 
 
 def options() -> Iterator[tuple[str, click.Option]]:
@@ -37,6 +42,50 @@ def test_help_does_not_import_torch() -> None:
 
 def test_version(dfsq: Callable) -> None:
     assert dfsq("--version").out == f"dfsq, version {__version__}\n"
+
+
+def test_the_working_folder_is_neither_executed_nor_in_the_way(tmp_path: Path) -> None:
+    for name in ("cli/__init__", "calibration/__init__", "torch", "click", "yaml", "typing", "signal", "secrets"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.py").write_text("open('executed', 'w')\nraise RuntimeError\n")
+    (tmp_path / "dfsq").mkdir()
+    run = subprocess.run(
+        [sys.executable, "-m", "dfsq", "recipes", "list"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "accurate" in run.stdout
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("missing", ["torch", "click"])
+def test_a_library_that_is_missing_is_named(tmp_path: Path, missing: str) -> None:
+    (tmp_path / f"{missing}.py").write_text("raise ImportError('none here')\n")
+    run = subprocess.run(
+        [sys.executable, "-m", "dfsq", "recipes", "list"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr == "dfsq: a library that dfsq needs cannot be imported (none here); install dfsq again\n"
+
+
+@pytest.mark.parametrize("package", ["dfsq", "calibration", "cli"])
+def test_types_of_every_package_are_told(package: str) -> None:
+    assert (files(package) / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("arguments", ["", "--help", "-h"])
+def test_help_is_what_no_command_gives(dfsq: Callable, arguments: str) -> None:
+    run = dfsq(*arguments.split())
+    assert (run.code, run.err) == (0, "")
+    assert run.out.startswith("Usage: dfsq")
 
 
 def test_module_can_be_run() -> None:

@@ -231,7 +231,7 @@ def test_an_image_too_small_for_the_network_is_passed_over(dfsq: Callable, monke
         ("rgb.png same -o out.png", "name a folder"),
         ("same -o out.png", "name a folder"),
         ("empty -o out", "no images in empty"),
-        ("rgb.png -o out.png --tile 0", "1 or more"),
+        ("rgb.png -o out.png --tile 0", "choose 1 to"),
         ("rgb.png -o out.png --tile some", "neither a number nor 'auto'"),
         ("rgb.png -o out.png --tile 8 --device meta", "works on the CPU"),
         ("rgb.png -o out.png --scratch rgb.png", "is a file"),

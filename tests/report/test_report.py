@@ -93,7 +93,7 @@ def test_gates() -> None:
     assert check.passed
     (check,) = gates.max_drop(REPORT, 0.5)
     assert not check.passed
-    assert str(check) == "max-drop failed by 0.25 dB: low|bits.safetensors on Set5: drop 0.75 dB, at most 0.5"
+    assert str(check) == "max-drop failed by 0.250 dB: low|bits.safetensors on Set5: drop 0.750 dB, at most 0.5"
     verdicts = {check.model: check.passed for check in gates.min_psnr(REPORT, {"set5": 38.5})}
     assert verdicts == {"full.pth": True, "low|bits.safetensors": False}
     better = Report((model("full.pth", 39.0, 40.0),))

@@ -1,0 +1,41 @@
+"""The ranges of the numbers that a user can give. Plain data, so that the command line knows them without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The least and the largest value, both allowed."""
+
+    least: float
+    most: float
+    unit: str = ""
+
+    def allow(self, value: float) -> bool:
+        """Whether ``value`` is in range; NaN never is."""
+        return self.least <= value <= self.most
+
+    def __str__(self) -> str:
+        """``2 to 8 bits``."""
+        return f"{self.least:.10g} to {self.most:.10g} {self.unit}".rstrip()
+
+
+BITS = Limits(2, 8, "bits")
+WORDS = Limits(1, 5)
+"""Words of the universal set: six already give a grid too fine for the lookup tables to stay small."""
+RESTARTS = Limits(1, 1000)
+HEADROOM = Limits(1, 1000)
+PATCHES = Limits(1, 100_000)
+PATCH_SIZE = Limits(1, 8192, "pixels")
+"""A larger patch fits into no image that is safe to read."""
+SEED = Limits(0, 2**32 - 1)
+"""What every generator of random numbers in use takes."""
+SCALE = Limits(1, 16)
+RGB_RANGE = Limits(0.01, 65535)
+ROWS = Limits(1, 1_000_000, "rows")
+"""Of an image that are worked on at a time; more than any has stands for all."""
+DROP = Limits(-100, 100, "dB")
+TOLERANCE = Limits(0, 100, "dB")
+PSNR = Limits(0, 200, "dB")
