@@ -69,8 +69,8 @@ def choose(recognised: Recognised, force: bool = False) -> SRModel:
         if not force:
             raise ImplausibleError(_refusal(recognised, readings))
         return _settled(usual, f"does not return the picture it was given ({usual.fidelity:.0f} dB); it was forced")
-    if best.info.scale != usual.info.scale:
-        return _settled_scale(best, usual)
+    if _scale_is_open(recognised):
+        return _settled_scale(readings, best, usual)
     if best.fidelity - usual.fidelity < MARGIN and usual.fidelity >= LEAST:
         return _settled(usual)
     return _settled(best, _reason(best, usual))
@@ -127,22 +127,23 @@ def _scale_is_open(recognised: Recognised) -> bool:
     return len({info.scale for info in recognised.variants}) > 1
 
 
-def _settled_scale(best: _Reading, usual: _Reading) -> SRModel:
-    by_name = usual.info.found["scale"] == "file name"
-    worse = best.fidelity - usual.fidelity < MARGIN
-    if by_name and worse:
-        return _settled(usual)
-    found = {**best.info.found, "scale": "check"}
-    scores = f"×{best.info.scale} {best.fidelity:.0f} dB, ×{usual.info.scale} {usual.fidelity:.0f} dB"
-    if by_name:
-        raise CheckpointError(f"its name says ×{usual.info.scale}, the check otherwise: {scores}; give `scale`")
-    note = f"taken as ×{best.info.scale}, which nothing but the check tells ({scores}); give `scale` if it is another"
-    return _settled(_Reading(best.model, replace(best.info, found=found)), note)
+def _settled_scale(readings: Sequence[_Reading], best: _Reading, usual: _Reading) -> SRModel:
+    chosen = best if best.fidelity - usual.fidelity >= MARGIN else usual
+    scales = {each.info.scale: each for each in sorted(readings, key=lambda each: each.fidelity)}
+    scores = ", ".join(f"×{scale} {each.fidelity:.0f} dB" for scale, each in sorted(scales.items()))
+    if usual.info.found["scale"] == "file name":
+        if chosen.info.scale != usual.info.scale:
+            raise CheckpointError(f"its name says ×{usual.info.scale}, the check otherwise: {scores}; give `scale`")
+        return _settled(chosen)
+    found = {**chosen.info.found, "scale": "check"}
+    note = f"taken as ×{chosen.info.scale}, which nothing but the check tells ({scores}); give `scale` for another"
+    return _settled(_Reading(chosen.model, replace(chosen.info, found=found)), note)
 
 
 def _reason(best: _Reading, usual: _Reading) -> str:
     taken, instead = _difference(best.info, usual.info)
-    return f"{taken} taken, as {instead} fails the check ({usual.fidelity:.0f} dB against {best.fidelity:.0f})"
+    verdict = "fails the check" if usual.fidelity < LEAST else "is worse in the check"
+    return f"{taken} taken, as {instead} {verdict} ({usual.fidelity:.0f} dB against {best.fidelity:.0f})"
 
 
 def _difference(first: NetworkInfo, second: NetworkInfo) -> tuple[str, str]:

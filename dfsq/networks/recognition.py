@@ -103,7 +103,7 @@ def variants(
             found={
                 **info.found,
                 "rgb_range": told if rgb_range == usual else "check",
-                **{name: _told(name, hidden, wanted) for name in values},
+                **{name: _told(name, value, hidden, wanted) for name, value in values.items()},
             },
             code=info.code,
         )
@@ -124,12 +124,12 @@ def _choices(hidden: Mapping[str, tuple[Any, ...]], wanted: Wanted) -> Iterator[
     return (dict(choice) for choice in product(*pools))
 
 
-def _told(name: str, hidden: Mapping[str, tuple[Any, ...]], wanted: Wanted) -> str:
+def _told(name: str, value: Any, hidden: Mapping[str, tuple[Any, ...]], wanted: Wanted) -> str:
     if name in wanted.arch_args or (name == "scale" and wanted.scale is not None):
         return "option"
     if name == "scale" and wanted.named_scale in hidden[name]:
-        return "file name"
-    return "usual"
+        return "file name" if value == wanted.named_scale else "check"
+    return "usual" if value == hidden[name][0] else "check"
 
 
 def overridden(hyperparameters: Hyperparameters, arch_args: Mapping[str, Any], title: str) -> Hyperparameters:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dfsq import limits
 from dfsq.errors import CheckpointError, UsageError
 from dfsq.model import NetworkInfo, SRModel
-from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State
+from dfsq.networks.architecture import Architecture, Dialect, State
 from dfsq.networks.bounded import Bounded
 from dfsq.networks.recognition import OwnNetwork, Recognised, Wanted, overridden, variants
 from dfsq.networks.registry import architectures, named
@@ -42,14 +43,22 @@ def build(info: NetworkInfo, state: State, arch: OwnNetwork | None = None) -> SR
 
 
 def _recognised(architecture: Architecture, dialect: Dialect, state: State, wanted: Wanted) -> Recognised:
-    state = dialect.rename(state)
-    hidden = architecture.hidden(state)
-    hyperparameters = overridden(
-        _hyperparameters(architecture, state, _wanted_scale(wanted)), wanted.arch_args, architecture.title
-    )
+    title = architecture.title
+    try:
+        state = dialect.rename(state)
+        hyperparameters = architecture.hyperparameters(state, _wanted_scale(wanted))
+        hidden, heads = architecture.hidden(state), architecture.heads(state)
+        stated_range = architecture.stated_range(state)
+    except LookupError as error:
+        raise CheckpointError(f"incomplete {title} checkpoint: cannot find {error}") from error
+    except (ArithmeticError, ValueError) as error:
+        raise CheckpointError(f"the shapes of this {title} checkpoint contradict each other") from error
+    hyperparameters = overridden(hyperparameters, wanted.arch_args, title)
     own = hyperparameters["scale"]
     if wanted.scale not in (None, own):
-        raise UsageError(f"`scale` {wanted.scale}, but this {architecture.title} checkpoint upscales by {own}")
+        raise UsageError(f"`scale` {wanted.scale}, but this {title} checkpoint upscales by {own}")
+    if not (isinstance(own, int) and limits.SCALE.allow(own)):
+        raise CheckpointError(f"this {title} checkpoint would upscale by {own}; possible are {limits.SCALE}")
     info = NetworkInfo(
         architecture=architecture.name,
         hyperparameters=dict(hyperparameters),
@@ -58,17 +67,17 @@ def _recognised(architecture: Architecture, dialect: Dialect, state: State, want
         channels=hyperparameters.get("channels", 3),
         found={
             "architecture": "parameter names" if wanted.arch is None else "option",
-            "scale": _scale_found(architecture.heads(state), wanted),
+            "scale": _scale_found(heads, wanted),
             **{name: "option" for name in wanted.arch_args},
         },
     )
-    allowed, excluded = variants(info, hidden, architecture.stated_range(state), wanted)
+    allowed, excluded = variants(info, hidden, stated_range, wanted)
 
     def loaded(info: NetworkInfo) -> SRModel:
         unused = architecture.drop(info.hyperparameters)
         return build(info, {key: value for key, value in state.items() if not (unused and key.startswith(unused))})
 
-    return Recognised(architecture.title, allowed, excluded, loaded)
+    return Recognised(title, allowed, excluded, loaded)
 
 
 def _wanted_scale(wanted: Wanted) -> int | None:
@@ -83,20 +92,13 @@ def _scale_found(heads: tuple[int, ...], wanted: Wanted) -> str:
     return "shapes"
 
 
-def _hyperparameters(architecture: Architecture, state: State, scale: int | None) -> Hyperparameters:
-    try:
-        return architecture.hyperparameters(state, scale)
-    except (KeyError, IndexError) as error:
-        raise CheckpointError(f"incomplete {architecture.title} checkpoint: cannot find {error}") from error
-    except (ArithmeticError, ValueError) as error:
-        raise CheckpointError(f"the shapes of this {architecture.title} checkpoint contradict each other") from error
-
-
 def _refusal(architecture: Architecture, state: State) -> str:
     nearest = max(architecture.dialects, key=lambda dialect: dialect.similarity(state))
     missing = [key for key in nearest.keys if key not in state]
     present = [key for key in nearest.absent if key in state]
-    reason = f"it lacks {listed(missing)}" if missing else f"it has {listed(present)}"
+    reason = (
+        f"it lacks {listed(missing)}" if missing else f"it has {listed(present)}" if present else "its shapes differ"
+    )
     return f"this is no {architecture.title} checkpoint: {reason}; leave `arch` out to detect it"
 
 

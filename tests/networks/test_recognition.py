@@ -66,7 +66,7 @@ def test_refusal_names_what_should_not_be_there() -> None:
 
 def test_scale_must_agree(state: State) -> None:
     assert from_state(state, scale=2).scale == 2
-    with pytest.raises(UsageError, match=r"--scale 3, but this IMDN .* upscales by 2"):
+    with pytest.raises(UsageError, match=r"`scale` 3, but this IMDN .* upscales by 2"):
         from_state(state, scale=3)
 
 
