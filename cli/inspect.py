@@ -56,10 +56,7 @@ def _network(model: SRModel) -> dict[str, Any]:
         "architecture": info.architecture,
         "hyperparameters": dict(info.hyperparameters),
         "scale": info.scale,
-        "rgb_range": info.rgb_range,
-        "channels": info.channels,
-        "found": dict(info.found),
-        "fidelity": info.fidelity,
+        **info.identified(),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "body": list(model.body),
         "code": info.code,
@@ -73,7 +70,7 @@ def _print_summary(model: SRModel, header: dict[str, Any], file: str) -> None:
 
     network = _network(model)
     shares = of_model(model)
-    hyperparameters = ", ".join(f"{key} {value}" for key, value in network["hyperparameters"].items())
+    hyperparameters = ", ".join(f"{key} {_short(value)}" for key, value in network["hyperparameters"].items())
     fidelity = network["fidelity"]
     rows = [
         ("network", f"{network['architecture']}{_how(model, 'architecture')}"),
@@ -116,17 +113,22 @@ def _print_summary(model: SRModel, header: dict[str, Any], file: str) -> None:
     print_table("Quantized layers", ("layer", "weight", "weight bits", "input bits"), stored)
 
 
+def _short(value: Any) -> str:
+    """A hyper-parameter as a line holds it: spandrel's descriptions are long, and whole in the JSON."""
+    return str(value) if not isinstance(value, dict | list) or len(str(value)) <= 40 else "…"
+
+
 def _how(model: SRModel, what: str) -> str:
     """How something about the network was found, in brackets."""
     return f" ({model.info.found[what]})" if what in model.info.found else ""
 
 
 def _print_points(model: SRModel, layer: str) -> None:
-    from cli.console import print_table
+    from cli.console import print_table, print_text
 
     quantizer = model.net.get_submodule(layer).input_quantizer
     if quantizer is None:
-        click.echo(f"{layer}: the input stays in full precision; only its weights are quantized")
+        print_text(f"{layer}: the input stays in full precision; only its weights are quantized\n")
         return
     points = quantizer.universal.values(quantizer.points)
     rows = [(str(index), " ".join(f"{value:+.4f}" for value in row)) for index, row in enumerate(points.tolist())]

@@ -224,6 +224,7 @@ def quantize(
 def _facts(model: SRModel, size: int) -> dict[str, str]:
     """The headline figures of a quantized model whose file takes ``size`` bytes."""
     from dfsq.nn import quantized_layers
+    from dfsq.report.text import identity
 
     assert model.quantization is not None
     recipe, calibration = model.quantization.recipe, model.quantization.calibration
@@ -234,7 +235,7 @@ def _facts(model: SRModel, size: int) -> dict[str, str]:
     width = f"W{recipe['w_bits']}A{recipe['a_bits']}" if bits is None else f"W{bits:g}A{bits:g} on average"
     weights_alone = f", {len(layers) - inside} more at W{recipe['outside_bits']}" if inside < len(layers) else ""
     return {
-        "network": f"{model.info.architecture} ×{model.scale}",
+        "network": identity(model.info.architecture, model.scale, model.info.identified()),
         "layers": f"{inside} at {width}{weights_alone}",
         "size": f"{size_text(float32)} (float32) → {size_text(size)}, {float32 / size:.1f}× smaller",
         "recipe": f"{recipe['name']}: {recipe['selector']} selection, {recipe['weights']} weights"

@@ -80,7 +80,9 @@ def score_models(
             recipe = model.quantization.recipe if model.quantization else {}
             average = recipe.get("avg_bits")
             bits = (average or recipe.get("w_bits"), average or recipe.get("a_bits"))
-            reports.append(ModelReport(name, model.info.architecture, model.scale, sets, *bits, size))
+            reports.append(
+                ModelReport(name, model.info.architecture, model.scale, sets, *bits, size, model.info.identified())
+            )
     return tuple(reports)
 
 

@@ -41,6 +41,15 @@ class NetworkInfo:
     """For a network of the user's own: ``name``, what :func:`dfsq.load` got as ``arch``, and the ``sha256`` of that
     file; None for a network that dfsq knows."""
 
+    def identified(self) -> dict[str, Any]:
+        """What the network was taken for, and how that was found: JSON types only."""
+        return {
+            "rgb_range": self.rgb_range,
+            "channels": self.channels,
+            "found": dict(self.found),
+            "fidelity": self.fidelity,
+        }
+
 
 @dataclass(frozen=True)
 class Quantization:

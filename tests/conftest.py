@@ -11,6 +11,7 @@ import torch
 
 from dfsq import networks
 from dfsq.model import SRModel
+from dfsq.networks.edsr import EDSR
 
 
 @pytest.fixture(scope="session")
@@ -31,14 +32,14 @@ def _seed() -> None:
 
 @pytest.fixture
 def small_model() -> SRModel:
-    """An EDSR ×2 with two blocks of eight features, random but for what carries the colours through: it enlarges by
-    repeating pixels, and adds some noise of its own."""
-    from dfsq.networks.edsr import EDSR
+    """A randomly initialised EDSR ×2 with two blocks of eight features."""
+    return networks.from_state(_small_net().state_dict())
 
-    net = EDSR(scale=2, blocks=2, features=8, residual_scale=1.0)
-    for shift in (net.sub_mean, net.add_mean):
-        torch.nn.init.dirac_(shift.weight)
-        torch.nn.init.zeros_(shift.bias)
+
+@pytest.fixture
+def plausible_model() -> SRModel:
+    """The small model with what carries the colours through: it repeats pixels, and adds some noise of its own."""
+    net = _small_net()
     upsampler, last = net.tail[0][0], net.tail[1]
     with torch.no_grad():
         for layer in (*net.body.modules(), upsampler, last):
@@ -51,3 +52,11 @@ def small_model() -> SRModel:
             upsampler.weight[4 * colour : 4 * colour + 4, colour, 1, 1] += 1
             last.weight[colour, colour, 1, 1] += 1
     return networks.from_state(net.state_dict())
+
+
+def _small_net() -> EDSR:
+    net = EDSR(scale=2, blocks=2, features=8, residual_scale=1.0)
+    for shift in (net.sub_mean, net.add_mean):
+        torch.nn.init.dirac_(shift.weight)
+        torch.nn.init.zeros_(shift.bias)
+    return net

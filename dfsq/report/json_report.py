@@ -72,6 +72,7 @@ def _model(report: Report, model: ModelReport) -> dict[str, Any]:
         "w_bits": model.w_bits,
         "a_bits": model.a_bits,
         "bytes": model.size,
+        **model.identified,
         "sets": sets,
     }
 

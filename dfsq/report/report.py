@@ -25,6 +25,8 @@ class ModelReport:
     a_bits: float | None = None
     size: int | None = None
     """Bytes of the file."""
+    identified: Mapping[str, Any] = field(default_factory=dict)
+    """Range and channels of the network, what the plausibility check gave, and how each was found; JSON types only."""
 
     def set(self, name: str) -> SetResult | None:
         """Result on the set called ``name``, if there is one."""

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from dfsq.evaluation.results import Scores
 from dfsq.printable import printable
@@ -14,6 +15,8 @@ from dfsq.report.gates import Check
 from dfsq.report.report import Report, bits_of, shown
 
 Rows = list[tuple[str, ...]]
+WHOLE_FILE = "the file itself"
+"""Where a checkpoint's weights lie unless a container or prefix was chosen."""
 NUMERIC = ("Y-PSNR", "SSIM", "RGB-PSNR", "drop")
 """Columns of :func:`table` that hold numbers."""
 
@@ -46,12 +49,30 @@ def _scores(scores: Scores) -> tuple[str, str, str]:
     return shown(scores.psnr_y, 2), shown(scores.ssim_y, 4), shown(scores.psnr_rgb, 2)
 
 
+def identity(network: str, scale: int, identified: Mapping[str, Any]) -> str:
+    """What a network was taken for, with how that was found in brackets: ``edsr (parameter names), ×2 (shapes), …``."""
+    found = identified["found"]
+    parts = {
+        "architecture": network,
+        "scale": f"×{scale}",
+        "rgb_range": f"range 0–{identified['rgb_range']:g}",
+        "channels": "" if identified["channels"] == 3 else "luminance",
+    }
+    told = (f"{part} ({found[name]})" if name in found else part for name, part in parts.items() if part)
+    weights = found.get("weights", WHOLE_FILE)
+    return ", ".join(told) + (f", weights of {weights}" if weights != WHOLE_FILE else "")
+
+
 def notes(report: Report) -> list[str]:
     """What a reader of the scores must know."""
     made = [each.name for each in report.sets if not each.lr_supplied]
     lines = ["PSNR in dB and SSIM on luma, drop = Y-PSNR of the first model minus that of the row."]
     if made:
         lines.append(f"LR images made by MATLAB bicubic: {', '.join(map(printable, made))}.")
+    for model in report.models:
+        if model.identified:
+            told = identity(model.network, model.scale, model.identified)
+            lines.append(f"{printable(model.name)}: {printable(told)}.")
     return lines
 
 

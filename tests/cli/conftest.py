@@ -26,13 +26,13 @@ class Run:
 
 @pytest.fixture
 def dfsq(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], small_model: SRModel
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], plausible_model: SRModel
 ) -> Callable[..., Run]:
     """Run the command line in a folder that holds model.pth, photos/ and benchmark/ with Set5 and Set14."""
     monkeypatch.chdir(tmp_path)
     for variable in ("GITHUB_STEP_SUMMARY", "DFSQ_DATA"):
         monkeypatch.delenv(variable, raising=False)
-    torch.save({"params": small_model.net.state_dict()}, "model.pth")
+    torch.save({"params": plausible_model.net.state_dict()}, "model.pth")
     for index, image in enumerate(calibration_images()):
         for folder, crop in (
             ("photos", image[:224]),

@@ -25,11 +25,11 @@ def save(path: str, pixels: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "bmp", "webp"])
-def test_colour(dfsq: Callable, small_model: SRModel, suffix: str) -> None:
+def test_colour(dfsq: Callable, plausible_model: SRModel, suffix: str) -> None:
     save(f"in.{suffix}", RGB)
     run = dfsq("upscale", "model.pth", f"in.{suffix}", "-o", f"out.{suffix}")
     assert (run.code, run.out) == (0, f"Wrote out.{suffix}\n")
-    assert np.array_equal(np.asarray(Image.open(f"out.{suffix}")), upscale_image(small_model, RGB))
+    assert np.array_equal(np.asarray(Image.open(f"out.{suffix}")), upscale_image(plausible_model, RGB))
 
 
 @pytest.mark.parametrize(
@@ -55,22 +55,22 @@ def test_kinds_of_images(dfsq: Callable, mode: str, result: str) -> None:
     assert (written.mode, written.size) == (result, (128, 96))
 
 
-def test_grey_is_the_mean_of_the_channels(dfsq: Callable, small_model: SRModel) -> None:
+def test_grey_is_the_mean_of_the_channels(dfsq: Callable, plausible_model: SRModel) -> None:
     save("grey.png", RGB[:, :, :1])
     dfsq("upscale", "model.pth", "grey.png", "-o", "out.png")
-    colour = upscale_image(small_model, np.repeat(RGB[:, :, :1], 3, axis=2))
+    colour = upscale_image(plausible_model, np.repeat(RGB[:, :, :1], 3, axis=2))
     inside = np.all((colour > 0) & (colour < 255), axis=2)  # where clamping comes before or after the mean alike
     difference = read_picture(Path("out.png")).pixels[:, :, 0] - colour.mean(2)
     assert inside.any()
     assert np.abs(difference[inside]).max() <= 1
 
 
-def test_transparency_is_enlarged_bicubically(dfsq: Callable, small_model: SRModel) -> None:
+def test_transparency_is_enlarged_bicubically(dfsq: Callable, plausible_model: SRModel) -> None:
     tall = np.tile(SMOOTH, (12, 1, 1))  # more rows than are enlarged together
     save("in.png", tall)
     dfsq("upscale", "model.pth", "in.png", "-o", "out.png")
     pixels = read_picture(Path("out.png")).pixels
-    assert np.array_equal(pixels[:, :, :3], upscale_image(small_model, tall[:, :, :3]))
+    assert np.array_equal(pixels[:, :, :3], upscale_image(plausible_model, tall[:, :, :3]))
     expected = bicubic.upscale(tall[:, :, 3:].astype(np.float64), 2)
     assert np.abs(pixels[:, :, 3:] - np.clip(expected, 0, 255)).max() <= 0.5 + 1e-6
 
@@ -146,9 +146,9 @@ def animation(path: str, **options: object) -> None:
     frames[0].save(path, save_all=True, append_images=frames[1:], **options)
 
 
-def test_a_folder_as_people_have_it(dfsq: Callable, small_model: SRModel) -> None:
+def test_a_folder_as_people_have_it(dfsq: Callable, plausible_model: SRModel) -> None:
     """Every picture is upscaled, or passed over with a reason and counted; nothing stops the rest."""
-    expected = upscale_image(small_model, RGB)
+    expected = upscale_image(plausible_model, RGB)
     exact = {  # what the first input becomes, and the others that hold the same pixels
         "in/plain.png": "plain.png",
         "in/UPPER.PNG": "UPPER.PNG",

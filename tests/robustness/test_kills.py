@@ -125,9 +125,11 @@ def test_while_a_file_is_written(tmp_path: Path, kill: signal.Signals, seed: int
     assert not unfinished(tmp_path)
 
 
-def test_while_a_network_is_quantized(small_model: SRModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_a_network_is_quantized(
+    plausible_model: SRModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    torch.save(small_model.net.state_dict(), "model.pth")
+    torch.save(plausible_model.net.state_dict(), "model.pth")
     with running(QUANTIZING) as process:
         out, err = process.communicate(timeout=100)
     assert process.returncode == 0, err
