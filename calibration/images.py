@@ -83,7 +83,7 @@ class PatchStream:
                 if not pool:
                     raise ImageError(
                         f"none of the {len(self._sources)} calibration images is readable and at least {size}×{size}; "
-                        "use larger images or a smaller --patch-size"
+                        "use larger images or a smaller `patch_size`"
                     )
             position = (position + 1) % len(pool)
             top = int(generator.integers(image.shape[0] - size + 1))

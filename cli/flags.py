@@ -10,7 +10,7 @@ import click
 def with_flags(message: str, group: click.Group) -> str:
     """``message`` with the parameters that it names in backquotes as flags of the commands in ``group``.
 
-    ```rgb_range``` becomes ``--rgb-range``; what no command has keeps its name.
+    ```rgb_range``` becomes ``--rgb-range``; what no command has stays as it is.
     """
     flags = {
         option.name: option.opts[-1]
@@ -18,4 +18,4 @@ def with_flags(message: str, group: click.Group) -> str:
         for option in command.params
         if isinstance(option, click.Option)
     }
-    return re.sub(r"`(\w+)`", lambda found: flags.get(found[1], found[1]), message)
+    return re.sub(r"`(\w+)`", lambda found: flags.get(found[1], found[0]), message)

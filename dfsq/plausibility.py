@@ -175,6 +175,8 @@ def _refusal(recognised: Recognised, readings: Sequence[_Reading]) -> str:
 
 def _described(info: NetworkInfo) -> str:
     open_values: Mapping[str, str] = {
-        name: f"{name} {info.hyperparameters[name]}" for name in info.found if name in info.hyperparameters
+        name: f"{name} {info.hyperparameters[name]}"
+        for name, how in info.found.items()
+        if name in info.hyperparameters and (name != "scale" or how in ("usual", "check", "file name"))
     }
     return " ".join([f"range {info.rgb_range:g}", *open_values.values()])

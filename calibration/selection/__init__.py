@@ -23,7 +23,7 @@ def select(selector: str, histogram: Tensor, universal: UniversalSet, bits: int,
     if k > len(universal):
         raise UsageError(
             f"{bits} bits need {k} points, but a universal set of {universal.words} words has {len(universal)}; "
-            "use more --words or fewer --bits"
+            "use more `words` or fewer `bits`"
         )
     if selector == "exact":
         return exact.select(histogram, universal, k)

@@ -30,7 +30,7 @@ def select(histogram: Tensor, universal: UniversalSet, k: int) -> Tensor:
     if subsets > LIMIT:
         raise UsageError(
             f"exhaustive selection of {k} out of {len(universal)} points would try {subsets:.3g} subsets per channel "
-            f"(limit {LIMIT:,}); use --selector exact, which finds the same optimum, or fewer --words or --bits"
+            f"(limit {LIMIT:,}); use `selector` exact, which finds the same optimum, or fewer `words` or `bits`"
         )
     # One row per element: squared distance of every bin centre to it.
     distance = (centers(universal) - UNIT * universal.numerators[:, None]).square()

@@ -76,7 +76,7 @@ class Scratch:
                 mapped = mmap.mmap(file.fileno(), length)
         except OSError as error:
             reason = f"{length / 1e9:.2f} GB of scratch in {self.folder}: {error.strerror or error}"
-            raise DfsqError(f"cannot put {reason}; choose another folder with --scratch") from error
+            raise DfsqError(f"cannot put {reason}; choose another folder with `scratch`") from error
         self._files.append(mapped)
         return mapped
 

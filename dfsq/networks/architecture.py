@@ -116,7 +116,7 @@ def image_channels(channels: int) -> int:
 def chosen_scale(scale: int | None, candidates: tuple[int, ...]) -> int:
     """The ``scale`` asked for, or the first candidate. Raises :class:`UsageError` for one that is no candidate."""
     if scale is not None and scale not in candidates:
-        raise UsageError(f"scale {scale}, but this checkpoint upscales by {', '.join(map(str, candidates))}")
+        raise UsageError(f"`scale` {scale}, but this checkpoint upscales by {', '.join(map(str, candidates))}")
     return scale or candidates[0]
 
 

@@ -177,8 +177,8 @@ def test_paper_recipe_is_the_published_method() -> None:
         ({"selector": "best"}, "known: exact, kmeans, exhaustive"),
         ({"weights": "log"}, "known: minmax, mse, subset"),
         ({"words": 2, "a_bits": 5}, "29"),
-        ({"patches": 0}, "at least 1"),
-        ({"headroom": 0.5}, "headroom is 0.5; it must be at least 1"),
+        ({"patches": 0}, "patches is 0; choose 1 to"),
+        ({"headroom": 0.5}, "headroom is 0.5; choose 1 to"),
     ],
 )
 def test_recipe_refuses_what_cannot_be(changes: dict[str, object], message: str) -> None:
@@ -218,7 +218,7 @@ def test_unusable_images_are_reported_and_passed_over(photographs: Path) -> None
 
 
 def test_no_usable_image_is_an_error_with_the_remedy(photographs: Path) -> None:
-    with pytest.raises(ImageError, match="smaller --patch-size"):
+    with pytest.raises(ImageError, match="smaller `patch_size`"):
         list(PatchStream([photographs], scale=2, patch_size=200))
 
 

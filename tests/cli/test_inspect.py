@@ -13,7 +13,14 @@ def artifact(dfsq: Callable) -> str:
 def test_a_checkpoint(dfsq: Callable) -> None:
     run = dfsq("inspect", "model.pth")
     assert run.code == 0
-    for expected in ("edsr ×2", "blocks 2, features 8", "0–255", "body.1.body.2", "8×8×3×3"):
+    for expected in (
+        "edsr (parameter names)",
+        "×2 (shapes)",
+        "blocks 2, features 8",
+        "0–255",
+        "body.1.body.2",
+        "8×8×3×3",
+    ):
         assert expected in run.out
 
 

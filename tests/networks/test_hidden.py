@@ -75,7 +75,7 @@ def test_every_value_gives_another_network_of_the_same_shapes(
 @pytest.mark.parametrize("name", ["pan", "rrdb", "fsrcnn", "srcnn", "vdsr"])
 def test_a_scale_that_shapes_hide_can_be_asked_for(name: str) -> None:
     assert from_state(state_of(name), scale=3)(torch.rand(1, 3, 12, 14)).shape == (1, 3, 36, 42)
-    with pytest.raises(UsageError, match="scale 7, but this .* upscales by 2"):
+    with pytest.raises(UsageError, match="`scale` 7, but this .*upscales by 2"):
         from_state(state_of(name), scale=7)
 
 

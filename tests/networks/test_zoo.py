@@ -87,7 +87,11 @@ def test_computes_what_spandrel_computes(
     model = from_state(state)
     assert model.info.architecture == f"spandrel:{module}"
     assert (model.scale, model.info.rgb_range, model.info.channels) == (scale, 1.0, 3)
-    assert model.info.found == {"architecture": "names (spandrel)", "scale": "shapes", "rgb_range": "spandrel"}
+    assert model.info.found == {
+        "architecture": "parameter names, by spandrel",
+        "scale": "shapes, by spandrel",
+        "rgb_range": "usual",
+    }
     for height, width in ((24, 33), (5, 9)):
         image = torch.rand(1, 3, height, width)
         expected = registry.load(dict(state))(image.clone())
@@ -185,7 +189,7 @@ def test_span_does_not_undo_the_quantization_of_its_weights(registry: Any) -> No
 def test_scale_and_range_can_be_given(registry: Any) -> None:
     state = random_state("SwinIR", "SwinIR", SWINIR)
     assert from_state(state, scale=2, rgb_range=255.0).info.rgb_range == 255.0
-    with pytest.raises(UsageError, match="^scale 3, but this spandrel's SwinIR checkpoint upscales by 2"):
+    with pytest.raises(UsageError, match="^`scale` 3, but this spandrel:SwinIR checkpoint upscales by 2"):
         from_state(state, scale=3)
 
 
