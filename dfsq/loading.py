@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -42,24 +43,22 @@ def load(
     evaluation mode on ``device``, with ``notes`` that a user should read. Raises
     :class:`~dfsq.errors.CheckpointError`, :class:`~dfsq.errors.ArtifactError` or :class:`~dfsq.errors.UsageError`.
     """
+    with _place(path) as place:
+        kind_of(place)  # raises for pipes and folders, which nothing may open
+        if artifact.is_artifact(place):
+            return artifact.load(place, arch=own.bound(arch, arch_args)).to(device)
+        wanted = Wanted(arch, arch_args or {}, scale, rgb_range, scale_in(place.name))
+        return _from_checkpoint(place, wanted, body, check, force).to(device)
+
+
+def _place(path: str | Path) -> AbstractContextManager[Path]:
+    """The file that ``path`` is, or stands for."""
     if str(path) in EMBEDDED and not Path(path).exists():
-        with as_file(files("dfsq") / "data" / EMBEDDED[str(path)]) as embedded:
-            return load(
-                embedded,
-                arch=arch,
-                arch_args=arch_args,
-                scale=scale,
-                rgb_range=rgb_range,
-                body=body,
-                check=check,
-                force=force,
-                device=device,
-            )
-    path = Path(path)
-    kind_of(path)  # raises for pipes and folders, which nothing may open
-    if artifact.is_artifact(path):
-        return artifact.load(path, arch=own.bound(arch, arch_args)).to(device)
-    wanted = Wanted(arch, arch_args or {}, scale, rgb_range, scale_in(path.name))
+        return as_file(files("dfsq") / "data" / EMBEDDED[str(path)])
+    return nullcontext(Path(path))
+
+
+def _from_checkpoint(path: Path, wanted: Wanted, body: tuple[str, ...], check: bool, force: bool) -> SRModel:
     found = read_states(path)
     try:
         index, recognised = networks.recognise([each.state for each in found], wanted)
@@ -74,4 +73,4 @@ def load(
         source=path.name,
         source_sha256=sha256_of(path),
     )
-    return model.to(device)
+    return model
