@@ -46,7 +46,10 @@ def load(
     with _place(path) as place:
         kind_of(place)  # raises for pipes and folders, which nothing may open
         if artifact.is_artifact(place):
-            return artifact.load(place, arch=own.bound(arch, arch_args)).to(device)
+            model = artifact.load(place, arch=own.bound(arch, arch_args))
+            if model.info.fidelity is not None and model.info.fidelity < plausibility.LEAST:
+                model.notes += (f"made of a network that failed the plausibility check ({model.info.fidelity:.0f} dB)",)
+            return model.to(device)
         wanted = Wanted(arch, arch_args or {}, scale, rgb_range, scale_in(place.name))
         return _from_checkpoint(place, wanted, body, check, force).to(device)
 

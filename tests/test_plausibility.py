@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import calibration
 import dfsq
 from dfsq.errors import CheckpointError, UsageError
 from dfsq.images.samples import photograph
@@ -99,6 +100,17 @@ def test_random_weights_are_refused_with_what_was_tried(tmp_path: Path, name: st
     forced = dfsq.load(tmp_path / "random.pth", force=True)
     assert len(forced.notes) == 1
     assert dfsq.load(tmp_path / "random.pth", check=False).info.fidelity is None
+
+
+def test_an_artifact_remembers_what_the_check_said(tmp_path: Path) -> None:
+    torch.save(architectures()["edsr"].build(2, 1, 8, 1.0).state_dict(), tmp_path / "random.pth")
+    for source, failed in (("edsr-baseline-x2", False), (tmp_path / "random.pth", True)):
+        model = dfsq.load(source, force=True)
+        quantized = calibration.quantize(model, [torch.rand(1, 3, 24, 24)], calibration.recipe("fast", patches=1))
+        dfsq.save(quantized, tmp_path / "a.safetensors")
+        reloaded = dfsq.load(tmp_path / "a.safetensors")
+        assert reloaded.info.fidelity == model.info.fidelity
+        assert any("failed the plausibility check" in note for note in reloaded.notes) == failed
 
 
 def test_arch_args_override_what_shapes_do_not_show(tmp_path: Path) -> None:
