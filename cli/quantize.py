@@ -176,6 +176,7 @@ def quantize(
     from dfsq.evaluation import samples
     from dfsq.networks.multiply_adds import of_model
     from dfsq.report.report import Report, bits_of
+    from dfsq.report.text import identity
 
     device = prepare(device, compile_)
     recipe = calibration.recipe(recipe_name, **changes)
@@ -206,7 +207,9 @@ def quantize(
     if not sets and not no_eval:
         facts["evaluated on"] = samples.NOTE
     report = None
-    if not no_eval:
+    if no_eval:
+        facts["network"] = identity(quantized.info.architecture, quantized.scale, quantized.info.identified())
+    else:
         names = (Path(checkpoint).name, output.name)
         gallery = Gallery(*names)
         scored = score_models(((names[0], model, None), (names[1], quantized, size)), benchmarks, quiet, gallery.add)
@@ -224,7 +227,6 @@ def quantize(
 def _facts(model: SRModel, size: int) -> dict[str, str]:
     """The headline figures of a quantized model whose file takes ``size`` bytes."""
     from dfsq.nn import quantized_layers
-    from dfsq.report.text import identity
 
     assert model.quantization is not None
     recipe, calibration = model.quantization.recipe, model.quantization.calibration
@@ -235,7 +237,7 @@ def _facts(model: SRModel, size: int) -> dict[str, str]:
     width = f"W{recipe['w_bits']}A{recipe['a_bits']}" if bits is None else f"W{bits:g}A{bits:g} on average"
     weights_alone = f", {len(layers) - inside} more at W{recipe['outside_bits']}" if inside < len(layers) else ""
     return {
-        "network": identity(model.info.architecture, model.scale, model.info.identified()),
+        "network": f"{model.info.architecture} ×{model.scale}",
         "layers": f"{inside} at {width}{weights_alone}",
         "size": f"{size_text(float32)} (float32) → {size_text(size)}, {float32 / size:.1f}× smaller",
         "recipe": f"{recipe['name']}: {recipe['selector']} selection, {recipe['weights']} weights"

@@ -69,10 +69,11 @@ def notes(report: Report) -> list[str]:
     lines = ["PSNR in dB and SSIM on luma, drop = Y-PSNR of the first model minus that of the row."]
     if made:
         lines.append(f"LR images made by MATLAB bicubic: {', '.join(map(printable, made))}.")
+    alike: dict[str, list[str]] = {}
     for model in report.models:
         if model.identified:
-            told = identity(model.network, model.scale, model.identified)
-            lines.append(f"{printable(model.name)}: {printable(told)}.")
+            alike.setdefault(identity(model.network, model.scale, model.identified), []).append(model.name)
+    lines += [f"{', '.join(map(printable, names))}: {printable(told)}." for told, names in alike.items()]
     return lines
 
 
