@@ -311,7 +311,7 @@ def test_one_carn_file_serves_three_scales() -> None:
         model = from_state(state, scale=scale)
         assert model(images).shape == (1, 3, 9 * scale, 8 * scale)
         assert sum("upsample" in name for name in model.net.state_dict()) == (4 if scale == 4 else 2)
-    with pytest.raises(UsageError, match="scale 8.*2, 3, 4"):
+    with pytest.raises(UsageError, match="`scale` 8.*2, 3, 4"):
         from_state(state, scale=8)
 
 
