@@ -23,13 +23,13 @@ _FULL = 8
 def translations() -> dict[Any, Any]:
     """What ``torch.ops.dfsq.affine`` is in ONNX, for ``torch.onnx.export``."""
     require("onnxscript", "onnx")
-    import onnx_ir as ir
+    import onnx
     from onnxscript import opset18 as op
 
     def affine(x: Any, steps: Any, zero_points: Any, scale: Any, zero_point: Any, bits: int, axis: int) -> Any:
         codes = op.QuantizeLinear(x, steps, zero_points, axis=axis)
         if bits < _FULL:
-            most = ir.tensor(np.array(2**bits - 1, np.uint8))
+            most = onnx.numpy_helper.from_array(np.array(2**bits - 1, np.uint8))
             codes = op.Clip(codes, None, op.Constant(value=most))
         return op.DequantizeLinear(codes, scale, zero_point)
 
@@ -74,9 +74,8 @@ def _behind_scale(graph: Any, value: Any, integers: NDArray[Any], scale: NDArray
 
     def constant(suffix: str, array: NDArray[Any]) -> Any:
         tensor = ir.tensor(np.ascontiguousarray(array), name=f"{name}.{suffix}")
-        new = ir.Value(
-            name=tensor.name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor
-        )
+        kind, shape = ir.TensorType(tensor.dtype), ir.Shape(array.shape)
+        new = ir.Value(name=tensor.name, type=kind, shape=shape, const_value=tensor)
         graph.register_initializer(new)
         return new
 

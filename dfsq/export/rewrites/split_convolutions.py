@@ -6,7 +6,6 @@ whole map, with a change of layout.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -69,10 +68,8 @@ def _rows(graph: Any, before: Any, value: Any, start: int, stop: int) -> Any:
         name = f"{value.name}.{start}"
         if name in graph.initializers:
             return graph.initializers[name]
-        tensor = ir.tensor(np.ascontiguousarray(value.const_value.numpy()[start:stop]), name=name)
-        part = ir.Value(
-            name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.numpy().shape), const_value=tensor
-        )
+        rows = np.ascontiguousarray(value.const_value.numpy()[start:stop])
+        part = ir.Value(name=name, type=value.type, shape=ir.Shape(rows.shape), const_value=ir.tensor(rows, name=name))
         graph.register_initializer(part)
         return part
     inputs = [_rows(graph, before, each, start, stop) for each in producer.inputs]
@@ -80,10 +77,3 @@ def _rows(graph: Any, before: Any, value: Any, start: int, stop: int) -> Any:
     node.outputs[0].name, node.outputs[0].type = f"{value.name}.{start}", value.type
     graph.insert_before(before, node)
     return node.outputs[0]
-
-
-def unused(graph: Any) -> Iterator[Any]:
-    """Nodes none of whose results is used."""
-    for node in reversed(list(graph)):
-        if not any(each.uses() or each.is_graph_output() for each in node.outputs):
-            yield node
