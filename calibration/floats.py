@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from calibration.layers import LayerBits, make_input_quantizer, make_observer
+from calibration.layers import LayerBits, Observer, make_input_quantizer, make_observer
+from calibration.ranges import ChannelRanges
 from calibration.recipe import Recipe
 from calibration.sensitivity import Sensitivity
 from dfsq.model import SRModel
@@ -75,7 +76,11 @@ def input_errors(
             continue
         quantizer = make_input_quantizer(model.net.get_submodule(name), observer, bits, sensitivity, recipe)
         if isinstance(quantizer, AffineQuantizer):
-            exact = quantizer.factors is None and recipe.selector == "equalized"  # an image of 8 bits
+            exact = quantizer.factors is None and recipe.selector == "equalized" and _is_image(observer)
             steps = quantizer.steps.double().cpu()
             errors[name] = 0.0 if exact else float((sensitivity.inputs.diagonal() * steps.square()).sum() / 12)
     return errors
+
+
+def _is_image(observer: Observer) -> bool:
+    return isinstance(observer, ChannelRanges) and observer.image_step() is not None

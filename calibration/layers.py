@@ -30,6 +30,8 @@ class LayerBits:
     a_bits: int | None
     outside: bool = False
     """Whether the layer lies outside the body scope."""
+    outputs: bool = False
+    """Whether its output is quantized too, to ``a_bits``."""
 
 
 def make_observer(layer: nn.Module, recipe: Recipe) -> Observer:
@@ -50,6 +52,8 @@ def make_input_quantizer(
 ) -> InputQuantizer:
     """The quantizer for the input that ``observer`` has seen; ``sensitivity`` tells which of its channels count."""
     if isinstance(observer, ChannelRanges):
+        if recipe.target == "onnxruntime":
+            return ranges.for_tensor(observer, bits, recipe.headroom, channel_axis(layer))
         weights = None if sensitivity is None else sensitivity.inputs.diagonal()
         return ranges.equalized(observer, bits, weights, recipe.headroom, channel_axis(layer))
     if isinstance(observer, TensorObserver) and recipe.selector in ranges.SELECTORS:

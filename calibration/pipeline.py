@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from calibration import floats, sequential
+from calibration import floats, outputs, sequential
 from calibration.allocation import mixed_precision
 from calibration.images import PatchStream
 from calibration.layers import LayerBits, Observer, adapted, make_input_quantizer, make_observer, make_weight
@@ -82,6 +82,8 @@ def _quantize_by_sensitivity(
     if recipe.float_share:
         errors = floats.input_errors(model, plan, batches, sensitivities, recipe)
         plan = floats.without_costliest(plan, errors, floats.layer_costs(model), recipe.float_share)
+    if recipe.target == "onnxruntime":
+        plan = outputs.with_outputs(model, plan, batches[0][:1])
     if not recipe.compensation:
         return _quantize_in_parallel(model, plan, batches, sensitivities, recipe, progress)
     sequential.quantize_layers(quantized, plan, torch.cat(list(batches)), sensitivities, recipe, progress)

@@ -106,6 +106,15 @@ def equalized(
     return AffineQuantizer(largest, zero_point, bits, (steps / largest).float(), channel_axis)
 
 
+def for_tensor(ranges: ChannelRanges, bits: int, headroom: float | None, channel_axis: int) -> AffineQuantizer:
+    """The grid for a whole tensor, up to ``headroom`` times what was seen of it. An image is kept as it is."""
+    step = ranges.image_step()
+    if step is not None and bits == 8:
+        return AffineQuantizer(step, 0, bits, channel_axis=channel_axis)
+    low, high = (limit * (headroom or 1.0) for limit in ranges.limits())
+    return AffineQuantizer(*_grid(float(low.min()), float(high.max()), bits), bits, channel_axis=channel_axis)
+
+
 def _needed(reach: Tensor, codes: Tensor) -> Tensor:
     """Steps with which ``codes`` ``(z, 1)`` of them reach as far as ``reach`` ``(C,)``; infinite for none of them."""
     return torch.where(reach > 0, reach / codes, 0.0)

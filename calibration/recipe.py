@@ -16,6 +16,7 @@ from dfsq.quantizers.universal import UniversalSet
 MIN_BITS, MAX_BITS = int(limits.BITS.least), int(limits.BITS.most)
 SCOPES = ("body", "all")
 GRANULARITIES = ("channel", "tensor")
+TARGETS = ("openvino", "onnxruntime")
 _LIMITS = {
     "w_bits": limits.BITS,
     "a_bits": limits.BITS,
@@ -74,6 +75,8 @@ class Recipe:
     """``body`` (paper), or ``all``: activations outside the body are quantized too, to ``outside_bits``."""
     float_share: float = 0.0
     """Share of the multiply-adds, 0…1, that stays in full precision: where that helps the output most for its time."""
+    target: str = "openvino"
+    """The engine that is to run the integers: ``onnxruntime`` keeps them from layer to layer."""
     patches: int = 32
     """Number of calibration patches."""
     patch_size: int = 192
@@ -95,6 +98,7 @@ class Recipe:
             ("weights", self.weights, METHODS),
             ("scope", self.scope, SCOPES),
             ("granularity", self.granularity, GRANULARITIES),
+            ("target", self.target, TARGETS),
         ):
             if value not in known:
                 raise UsageError(f"unknown {what} {_shown(value)}; known: {', '.join(known)}")

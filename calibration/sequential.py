@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from calibration.compensation import Moments, compensated, corrected
 from calibration.layers import Layer, LayerBits, adapted, make_input_quantizer, make_observer, make_weight
+from calibration.outputs import make_output_quantizer
 from calibration.progress import Progress
 from calibration.recipe import Recipe
 from calibration.sensitivity import Sensitivity
@@ -80,6 +81,7 @@ def quantize_layer(
         for y in ys:
             observer.observe(y)
         quantizer = make_input_quantizer(layer, observer, bits.a_bits, sensitivity, recipe).to(layer.weight.device)
+        before_rounding = list(ys)
         layer, xs, ys = adapted(layer, quantizer), [quantizer.rescaled(x) for x in xs], [quantizer(y) for y in ys]
     moments = [Moments(layer.weight[0].numel()) for _ in range(getattr(layer, "groups", 1))]
     for x, y in zip(xs, ys, strict=True):
@@ -97,6 +99,8 @@ def quantize_layer(
             for one, other, each in zip(before, rounded, moments, strict=True)
         ]
         result.bias = nn.Parameter(layer.bias + torch.cat(shift).to(layer.bias), requires_grad=False)
+    if bits.outputs:
+        result.output_quantizer = make_output_quantizer(result, before_rounding, bits, recipe).to(result.weight.device)
     return result
 
 

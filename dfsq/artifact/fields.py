@@ -56,6 +56,9 @@ class Fields:
         self._fields = value
         self._name = name
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._fields
+
     def integer(self, key: str, low: int, high: int) -> int:
         """An integer in ``low``…``high``."""
         value = self._take(key)

@@ -22,6 +22,23 @@ _PSNR = (-1000.0, 1000.0)
 
 
 @dataclass(frozen=True)
+class OutputRecord:
+    """How the output of one layer is quantized."""
+
+    kind: str
+    """As ``inputs`` of the layer."""
+    bits: int
+    """2…8."""
+    signed: bool
+    """Whether it may be negative."""
+
+    @classmethod
+    def from_json(cls, fields: Fields) -> OutputRecord:
+        """Raises ValueError that names the field, its value and its limits."""
+        return cls(fields.text("kind"), fields.integer("bits", *_BITS), fields.flag("signed"))
+
+
+@dataclass(frozen=True)
 class LayerRecord:
     """How one layer is stored. Its tensors, which the kinds name, are beside the header."""
 
@@ -39,6 +56,8 @@ class LayerRecord:
     """Bits of the input's codes, 2…8; None as ``inputs``."""
     signed: bool | None
     """Whether the input may be negative; None as ``inputs``."""
+    outputs: OutputRecord | None = None
+    """None, or absent: the output stays in full precision."""
 
     @classmethod
     def from_json(cls, fields: Fields) -> LayerRecord:
@@ -60,11 +79,14 @@ class LayerRecord:
             inputs=inputs,
             a_bits=a_bits,
             signed=signed,
+            outputs=OutputRecord.from_json(fields.fields("outputs")) if "outputs" in fields else None,
         )
 
     def to_json(self) -> dict[str, Any]:
         """Inverse of :meth:`from_json`."""
-        return {**vars(self), "shape": list(self.shape)}
+        known = {**vars(self), "shape": list(self.shape)}
+        outputs = known.pop("outputs")
+        return known if outputs is None else {**known, "outputs": dict(vars(outputs))}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Tensors: for every quantized layer ``NAME.weight.SUFFIX`` as its kind of weight stores itself
 (:mod:`dfsq.quantizers.weights`); where its input is quantized ``NAME.input.SUFFIX`` as that kind does
-(:mod:`dfsq.nn.input_quantizer`); every other parameter under its own name, as float16 where that loses nothing.
+(:mod:`dfsq.nn.input_quantizer`); where its output is, ``NAME.output.SUFFIX`` likewise; every other parameter under its own name, as float16 where that loses nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch.nn import Module
 from dfsq import networks, nn
 from dfsq.artifact import file
 from dfsq.artifact.fields import label
-from dfsq.artifact.header import Header, LayerRecord
+from dfsq.artifact.header import Header, LayerRecord, OutputRecord
 from dfsq.artifact.network import check_arguments, check_output, check_shapes
 from dfsq.errors import ArtifactError, DfsqError, UsageError
 from dfsq.files import write_atomically
@@ -93,6 +93,9 @@ def _tensors(model: SRModel) -> dict[str, Tensor]:
         if layer.input_quantizer is not None:
             for suffix, tensor in layer.input_quantizer.to_tensors().items():
                 stored[f"{name}.input.{suffix}"] = tensor
+        if (quantizer := layer.output_quantizer) is not None:
+            for suffix, tensor in quantizer.to_tensors().items():
+                stored[f"{name}.output.{suffix}"] = tensor
     stored.update({name: _smallest(tensor) for name, tensor in state.items()})
     # Copies, for parameters that layers share must not share memory in the file.
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in stored.items()}
@@ -136,7 +139,7 @@ def _header(model: SRModel, quantization: Quantization) -> Header:
 
 
 def _record(layer: QuantizedLayer) -> LayerRecord:
-    weight, quantizer = layer.quantized_weight, layer.input_quantizer
+    weight, quantizer, output = layer.quantized_weight, layer.input_quantizer, layer.output_quantizer
     universal = getattr(weight, "universal", None) or getattr(quantizer, "universal", None) or UniversalSet()
     return LayerRecord(
         shape=tuple(layer.weight.shape),
@@ -146,6 +149,7 @@ def _record(layer: QuantizedLayer) -> LayerRecord:
         inputs=None if quantizer is None else quantizer.kind,
         a_bits=None if quantizer is None else quantizer.bits,
         signed=None if quantizer is None else quantizer.signed,
+        outputs=None if output is None else OutputRecord(output.kind, output.bits, output.signed),
     )
 
 
@@ -155,16 +159,18 @@ def _rebuilt(artifact: file.Artifact, arch: OwnNetwork | None) -> SRModel:
     for name, record in header.layers.items():
         _pop(shapes, f"{name}.weight.")
         _pop(shapes, f"{name}.input.")
+        _pop(shapes, f"{name}.output.")
         if prod(record.shape) > 8 * len(artifact.content):
             raise ValueError(f"layers.{label(name)}.shape is {list(record.shape)}: more weights than the file has bits")
         shapes[f"{name}.weight"] = record.shape
     check_shapes(header, shapes)
     state = decode_tensors(artifact.content)
     _check_finite(state)
-    weights, inputs = {}, {}
+    weights, inputs, outputs = {}, {}, {}
     for name, record in header.layers.items():
         weights[name] = _weight(name, record, _pop(state, f"{name}.weight."))
         inputs[name] = _pop(state, f"{name}.input.")
+        outputs[name] = _pop(state, f"{name}.output.")
         state[f"{name}.weight"] = weights[name].dequantize()
     info = NetworkInfo(
         architecture=header.architecture,
@@ -188,7 +194,9 @@ def _rebuilt(artifact: file.Artifact, arch: OwnNetwork | None) -> SRModel:
     for name, record in header.layers.items():
         layer = model.net.get_submodule(name)
         quantizer = _input_quantizer(name, record, inputs[name], layer)
-        nn.replace(model.net, name, nn.counterpart(layer, weights[name], quantizer))
+        quantized = nn.counterpart(layer, weights[name], quantizer)
+        quantized.output_quantizer = _output_quantizer(name, record, outputs[name], layer)
+        nn.replace(model.net, name, quantized)
     if header.body is not None:
         for name in header.body:
             model.net.get_submodule(name)
@@ -228,6 +236,28 @@ def _input_quantizer(
         )
     except ValueError as error:
         raise ValueError(f"{label(name)}.input: {error}") from error
+
+
+def _output_quantizer(
+    name: str, record: LayerRecord, tensors: Mapping[str, Tensor], layer: Module
+) -> nn.InputQuantizer | None:
+    if record.outputs is None:
+        if tensors:
+            raise ValueError(f"{label(name)}.output has tensors, but the header says that it is not quantized")
+        return None
+    if record.outputs.kind != nn.AffineQuantizer.kind:
+        raise ValueError(f"the outputs of {label(name)} are {label(record.outputs.kind)}; known: affine")
+    try:
+        return nn.AffineQuantizer.from_tensors(
+            tensors,
+            int(record.shape[0]),
+            signed=record.outputs.signed,
+            bits=record.outputs.bits,
+            universal=UniversalSet(record.words),
+            channel_axis=nn.channel_axis(layer),
+        )
+    except ValueError as error:
+        raise ValueError(f"{label(name)}.output: {error}") from error
 
 
 def _check_kinds(model: SRModel, state: Mapping[str, Tensor]) -> None:

@@ -19,7 +19,10 @@ class QuantizedLinear(nn.Linear):
         self.bias = layer.bias
         self.quantized_weight = weight
         self.input_quantizer = input_quantizer
+        self.output_quantizer: InputQuantizer | None = None
+        """Rounds the result, for engines that pass integers on."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Map ``(N, …, C)``."""
-        return super().forward(input if self.input_quantizer is None else self.input_quantizer(input))
+        result = super().forward(input if self.input_quantizer is None else self.input_quantizer(input))
+        return result if self.output_quantizer is None else self.output_quantizer(result)
