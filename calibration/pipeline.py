@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from calibration import floats, outputs, sequential
+from calibration import floats, folding, outputs, sequential
 from calibration.allocation import mixed_precision
 from calibration.images import PatchStream
 from calibration.layers import LayerBits, Observer, adapted, make_input_quantizer, make_observer, make_weight
@@ -81,9 +81,14 @@ def _quantize_by_sensitivity(
         plan = mixed_precision(model, plan, batches, sensitivities, recipe)
     if recipe.float_share:
         errors = floats.input_errors(model, plan, batches, sensitivities, recipe)
+        for name, error in outputs.output_errors(model, plan, batches, sensitivities).items():
+            errors[name] = errors.get(name, 0.0) + error
         plan = floats.without_costliest(plan, errors, floats.layer_costs(model), recipe.float_share)
     if recipe.target == "onnxruntime":
         plan = outputs.with_outputs(model, plan, batches[0][:1])
+    if recipe.target == "onnxruntime":
+        progress("Equalizing channels", 0, 0)
+        sensitivities = folding.fold(quantized, plan, batches, sensitivities)
     if not recipe.compensation:
         return _quantize_in_parallel(model, plan, batches, sensitivities, recipe, progress)
     sequential.quantize_layers(quantized, plan, torch.cat(list(batches)), sensitivities, recipe, progress)

@@ -106,6 +106,8 @@ class Recipe:
             raise UsageError("feedback and avg_bits go by channels; granularity tensor has none")
         if self.selector == "equalized" and self.granularity != "tensor":
             raise UsageError("selector equalized makes one range of all channels; it needs granularity tensor")
+        if self.target == "onnxruntime" and not (self.selector == "equalized" and self.compensation):
+            raise UsageError("target onnxruntime is for integers: it needs selector equalized and compensation")
         points = len(self.universal_set)
         most = max([self.w_bits, self.a_bits, *(bits for _, bits in self.layer_bits)])
         if 2**most > points:

@@ -15,6 +15,9 @@ _FULL = 255
 _SAME = frozenset(("DepthToSpace", "MaxPool", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"))
 """Operators that move values and make no new ones."""
 
+_FUSED = frozenset(("Add", "AveragePool", "Concat", "Conv", "GlobalAveragePool", "LeakyRelu", "Mul", "Relu", "Sigmoid"))
+_FUSED |= _SAME
+
 Grid = tuple[float, int]
 
 
@@ -79,8 +82,10 @@ def _share(graph: Any, value: Any) -> None:
         if each is not kept:
             dequantize.outputs[0].replace_all_uses_with(source)
             graph.remove([dequantize, each], safe=True)
+    exact = kept is not None and not _fuses(value.producer())
     for use in list(value.uses()):
-        if kept is not None and use.node is not kept:
+        # What is computed in full precision anyway stays so for those who compute in full precision themselves.
+        if kept is not None and use.node is not kept and (not exact or _fuses(use.node, but=value)):
             use.node.replace_input_with(use.idx, source)
     if kept is not None:
         # The others may come before the layer that rounded it.
@@ -161,6 +166,16 @@ def _dequantize(codes: Any, scale: Any, like: Any) -> Any:
 def _name(node: Any, value: Any) -> None:
     output = node.outputs[0]
     output.name, output.shape, output.type = f"{value.name}.rounded", value.shape, value.type
+
+
+def _fuses(node: Any, but: Any = None) -> bool:
+    """Whether the engine can run ``node`` on integers: all maps that it reads, ``but`` one, come out of grids."""
+    if node is None or node.op_type not in _FUSED:
+        return False
+    read = [each for each in node.inputs if each is not None and each is not but and each.const_value is None]
+    if node.op_type == "Relu":  # with what it follows
+        return all(_fuses(each.producer()) for each in read)
+    return all(_is_dequantize(each.producer()) for each in read)
 
 
 def _reader(quantize: Any) -> Any:
