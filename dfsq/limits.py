@@ -39,3 +39,6 @@ ROWS = Limits(1, 1_000_000, "rows")
 DROP = Limits(-100, 100, "dB")
 TOLERANCE = Limits(0, 100, "dB")
 PSNR = Limits(0, 200, "dB")
+OPSET = Limits(18, 23)
+"""Of ONNX: those that torch writes."""
+SIDE = Limits(1, 32768, "pixels")

@@ -37,8 +37,12 @@ def enlarge(maps: Tensor, scale: int) -> Tensor:
     weights = _phases(scale).tolist()
     for axis in (2, 3):
         size = maps.shape[axis]
-        position = torch.arange(-_REACH, size + _REACH, device=maps.device).remainder(2 * size)
-        mirrored = maps.index_select(axis, torch.minimum(position, 2 * size - 1 - position))
+        position = torch.arange(-_REACH, size + _REACH, device=maps.device)
+        # Mirrored at the start, at the end and, where one pixel has neighbours beyond both, at the start again.
+        position = torch.maximum(position, -1 - position)
+        position = torch.minimum(position, 2 * size - 1 - position)
+        position = torch.maximum(position, -1 - position)
+        mirrored = maps.index_select(axis, position)
         phases = []
         for phase in weights:
             taps = [mirrored.narrow(axis, tap, size) * weight for tap, weight in enumerate(phase) if weight]
