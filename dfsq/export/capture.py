@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch.export import Dim, ExportedProgram
+from torch.fx.experimental import _config
 
 from dfsq.errors import DfsqError
 from dfsq.model import SRModel
@@ -56,7 +57,7 @@ def _traced(model: SRModel, size: tuple[int, int] | None, batch: int | None) -> 
         free[0] = Dim.AUTO
     try:
         # Otherwise sizes of 1, and maps that become that small, are taken for a network of their own.
-        with torch.no_grad(), torch.fx.experimental._config.patch(backed_size_oblivious=True):
+        with torch.no_grad(), _config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
             program = torch.export.export(model, (example,), dynamic_shapes=(free,), strict=False)
     except (MemoryError, KeyboardInterrupt):
         raise

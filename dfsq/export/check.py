@@ -121,7 +121,7 @@ def _shapes(facts: Mapping[str, Any]) -> Iterator[tuple[int, int, int]]:
 @torch.no_grad()
 def _expected(model: SRModel, images: Tensor, facts: Mapping[str, Any]) -> Tensor:
     device = next(model.parameters()).device
-    result = model(images.to(device)).cpu()
+    result: Tensor = model(images.to(device)).cpu()
     return result if facts["input"]["dtype"] == "float32" else (result * 255).clamp(0, 255).round() / 255
 
 
@@ -184,7 +184,7 @@ def _onnxruntime(path: Path) -> Run:
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return lambda images: session.run(None, {name: images})[0]  # type: ignore[no-any-return]
+    return lambda images: session.run(None, {name: images})[0]
 
 
 def _openvino(path: Path) -> Run:
@@ -192,7 +192,7 @@ def _openvino(path: Path) -> Run:
 
     core = openvino.Core()
     compiled = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda images: compiled(images)[0]  # type: ignore[no-any-return]
+    return lambda images: compiled(images)[0]
 
 
 def _reason(error: Exception) -> str:

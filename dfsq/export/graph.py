@@ -15,6 +15,7 @@ from dfsq.export.traceable import traceable
 from dfsq.limits import OPSET as OPSETS
 from dfsq.model import SRModel
 from dfsq.networks.own import check_wrapped
+from dfsq.version import __version__
 
 if TYPE_CHECKING:
     import onnx
@@ -59,12 +60,12 @@ def to_onnx(
         bytes.take_bytes(graph)
     facts = metadata.encoded(metadata.describe(model, captured, uint8))
     onnx.helper.set_model_props(graph, facts)
-    graph.producer_name, graph.producer_version = "dfsq", metadata.__version__
+    graph.producer_name, graph.producer_version = "dfsq", __version__
     return _checked(graph, onnx)
 
 
 def _translated(program: torch.export.ExportedProgram, opset: int, name: str) -> Any:
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:
             translated = torch.onnx.export(
@@ -88,7 +89,7 @@ def _checked(graph: onnx.ModelProto, onnx: Any) -> onnx.ModelProto:
     if size >= onnx.checker.MAXIMUM_PROTOBUF:
         raise DfsqError(f"a graph of {size / 1e9:.1f} GB; an ONNX file holds 2 GB at most; write OpenVINO IR (.xml)")
     try:
-        inferred = onnx.shape_inference.infer_shapes(graph, check_type=True, strict_mode=True, data_prop=True)
+        inferred: Any = onnx.shape_inference.infer_shapes(graph, check_type=True, strict_mode=True, data_prop=True)
         onnx.checker.check_model(inferred, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         raise DfsqError(f"the graph is not what ONNX allows ({' '.join(str(error).split())[:300]})") from error

@@ -69,7 +69,7 @@ def drop_unused(graph: onnx.ModelProto) -> None:
     for values in (body.initializer, body.value_info):
         for value in [each for each in values if each.name not in read]:
             if values is body.initializer or value.name not in {out for node in body.node for out in node.output}:
-                values.remove(value)  # type: ignore[arg-type]
+                values.remove(value)
 
 
 def _inputs(node: onnx.NodeProto) -> list[str]:
@@ -84,8 +84,9 @@ def spread_scattered_numbers(graph: onnx.ModelProto) -> None:
     from onnx import helper, numpy_helper
 
     body = graph.graph
-    numbers = {each.name for each in body.initializer if not each.dims}
     nodes = list(body.node)
+    numbers = {each.name for each in body.initializer if not each.dims}
+    numbers |= {node.output[0] for node in nodes if node.op_type == "Constant" and not node.attribute[0].t.dims}
     del body.node[:]
     for index, node in enumerate(nodes):
         if node.op_type == "ScatterND" and node.input[2] in numbers:

@@ -22,7 +22,7 @@ def traceable(model: SRModel) -> Iterator[None]:
     before = [(layer, layer.input_quantizer) for _, layer in quantized_layers(model.net)]
     try:
         for layer, quantizer in before:
-            form = FORMS.get(type(quantizer))
+            form = None if quantizer is None else FORMS.get(type(quantizer))
             if form is not None:
                 layer.input_quantizer = form(quantizer)  # type: ignore[assignment]
         yield

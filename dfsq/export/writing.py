@@ -76,6 +76,4 @@ def export(
 def _checks(
     model: SRModel, path: Path, able: tuple[str, ...], facts: dict[str, Any], advance: Callable[[str, int, int], None]
 ) -> tuple[Checked, ...]:
-    return tuple(
-        check(model, engine, runner(engine, path), facts, advance) for engine in engines() if engine in able
-    )
+    return tuple(check(model, engine, runner(engine, path), facts, advance) for engine in engines() if engine in able)

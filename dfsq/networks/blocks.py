@@ -106,7 +106,8 @@ def pad_to_multiple(x: Tensor, multiple: int, minimum: int = 0) -> Tensor:
         return x
     for axis in (2, 3):
         last = x.shape[axis] - 1
-        padded = (torch.sym_max(last + 1, minimum) + multiple - 1) // multiple * multiple
+        least = torch.sym_max(last + 1, minimum)  # type: ignore[no-untyped-call]
+        padded = (least + multiple - 1) // multiple * multiple
         position = torch.arange(padded, device=x.device)
         x = x.index_select(axis, (last - (position - last).abs()).clamp_min(0))
     return x
