@@ -47,7 +47,7 @@ def to_onnx(
         raise UsageError(f"`target` {target!r}; known: {', '.join(TARGETS)}")
     if not OPSETS.allow(opset):
         raise UsageError(f"`opset` {opset}; choose {OPSETS}")
-    onnx = require("onnx", "onnx")
+    library = require("onnx", "onnx")
     require("onnxscript", "onnx")
     with traceable(model):
         captured = capture(model, size)
@@ -59,9 +59,10 @@ def to_onnx(
     if uint8:
         bytes.take_bytes(graph)
     facts = metadata.encoded(metadata.describe(model, captured, uint8))
-    onnx.helper.set_model_props(graph, facts)
+    library.helper.set_model_props(graph, facts)
     graph.producer_name, graph.producer_version = "dfsq", __version__
-    return _checked(graph, onnx)
+    checked: onnx.ModelProto = _checked(graph, library)
+    return checked
 
 
 def _translated(program: torch.export.ExportedProgram, opset: int, name: str) -> Any:
@@ -83,13 +84,13 @@ def _translated(program: torch.export.ExportedProgram, opset: int, name: str) ->
     return translated.model_proto
 
 
-def _checked(graph: onnx.ModelProto, onnx: Any) -> onnx.ModelProto:
+def _checked(graph: Any, onnx: Any) -> Any:
     """``graph`` with the shapes that ONNX infers. Raises :class:`DfsqError` for one that is none."""
     size = graph.ByteSize()
     if size >= onnx.checker.MAXIMUM_PROTOBUF:
-        raise DfsqError(f"a graph of {size / 1e9:.1f} GB; an ONNX file holds 2 GB at most; write OpenVINO IR (.xml)")
+        raise DfsqError(f"a graph of {size / 1e9:.1f} GB; ONNX holds 2 GB at most; export a smaller network")
     try:
-        inferred: Any = onnx.shape_inference.infer_shapes(graph, check_type=True, strict_mode=True, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(graph, check_type=True, strict_mode=True, data_prop=True)
         onnx.checker.check_model(inferred, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         raise DfsqError(f"the graph is not what ONNX allows ({' '.join(str(error).split())[:300]})") from error

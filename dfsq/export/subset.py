@@ -94,7 +94,8 @@ class TracedSubset(nn.Module):
             return rest - shares.reshape(-1, 1, 1) * (value - rounded), rounded.clone()
 
         _, rounded = scan(step, flat, (steps, order, self.shares, low, wide))
-        return rounded.index_select(0, self.back).movedim(0, -1).reshape(x.shape)
+        result: Tensor = rounded.index_select(0, self.back).movedim(0, -1).reshape(x.shape)
+        return result
 
 
 def _looked_up(table: Tensor, index: Tensor) -> Tensor:
