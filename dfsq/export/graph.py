@@ -54,7 +54,7 @@ def to_onnx(
     graph = _translated(captured.program, opset, model.info.architecture)
     tidy.drop_notes(graph)
     tidy.name_dimensions(graph, model.scale)
-    tidy.spread_scattered_numbers(graph)
+    tidy.drop_empty_updates(graph)
     tidy.drop_unused(graph)
     if uint8:
         bytes.take_bytes(graph)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
     import onnx
 
@@ -79,40 +77,17 @@ def _inputs(node: onnx.NodeProto) -> list[str]:
     return [*node.input, *inner, *results]
 
 
-def spread_scattered_numbers(graph: onnx.ModelProto) -> None:
-    """Give ScatterND the shape of updates that ONNX asks for, where torch wrote one number for all of them."""
-    from onnx import helper, numpy_helper
-
+def drop_empty_updates(graph: onnx.ModelProto) -> None:
+    """Remove ScatterND nodes that write a constant without elements, which OpenVINO takes for one with one."""
     body = graph.graph
-    nodes = list(body.node)
-    numbers = {each.name for each in body.initializer if not each.dims}
-    numbers |= {node.output[0] for node in nodes if node.op_type == "Constant" and not node.attribute[0].t.dims}
-    del body.node[:]
-    for index, node in enumerate(nodes):
-        if node.op_type == "ScatterND" and node.input[2] in numbers:
-            data, indices, number = node.input
-            name = f"{node.output[0]}_spread"
-            depth = _last_size(graph, indices)
-            bounds = {"zero": [0], "minus": [-1], "depth": [depth], "end": [np.iinfo(np.int64).max]}
-            for key, value in bounds.items():
-                body.initializer.append(numpy_helper.from_array(np.array(value, np.int64), f"{name}_{key}"))
-            body.node.extend(
-                [
-                    helper.make_node("Shape", [indices], [f"{name}_i"]),
-                    helper.make_node("Slice", [f"{name}_i", f"{name}_zero", f"{name}_minus"], [f"{name}_a"]),
-                    helper.make_node("Shape", [data], [f"{name}_d"]),
-                    helper.make_node("Slice", [f"{name}_d", f"{name}_depth", f"{name}_end"], [f"{name}_b"]),
-                    helper.make_node("Concat", [f"{name}_a", f"{name}_b"], [f"{name}_shape"], axis=0),
-                    helper.make_node("Expand", [number, f"{name}_shape"], [name], name=f"spread_{index}"),
-                ]
-            )
-            node.input[2] = name
-        body.node.append(node)
-
-
-def _last_size(graph: onnx.ModelProto, name: str) -> int:
-    """Size of the last axis of what is called ``name``, 1 where nothing tells."""
-    for value in graph.graph.value_info:
-        if value.name == name and value.type.tensor_type.shape.dim:
-            return value.type.tensor_type.shape.dim[-1].dim_value or 1
-    return next((each.dims[-1] for each in graph.graph.initializer if each.name == name and each.dims), 1)
+    empty = {each.name for each in body.initializer if 0 in each.dims}
+    same = {
+        node.output[0]: node.input[0] for node in body.node if node.op_type == "ScatterND" and node.input[2] in empty
+    }
+    for node in [each for each in body.node if each.output and each.output[0] in same]:
+        body.node.remove(node)
+    for node in body.node:
+        for index, name in enumerate(node.input):
+            while name in same:
+                name = same[name]
+            node.input[index] = name
