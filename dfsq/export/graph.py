@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dfsq.errors import DfsqError, UsageError
-from dfsq.export import bytes, metadata, tidy
+from dfsq.export import bytes, integers, metadata, tidy
 from dfsq.export.capture import capture
 from dfsq.export.extras import require
 from dfsq.export.traceable import traceable
@@ -51,7 +51,7 @@ def to_onnx(
     require("onnxscript", "onnx")
     with traceable(model):
         captured = capture(model, size)
-    graph = _translated(captured.program, opset, model.info.architecture)
+    graph = _translated(captured.program, model, opset)
     tidy.drop_notes(graph)
     tidy.name_dimensions(graph, model.scale)
     tidy.drop_empty_updates(graph)
@@ -65,12 +65,18 @@ def to_onnx(
     return checked
 
 
-def _translated(program: torch.export.ExportedProgram, opset: int, name: str) -> Any:
+def _translated(program: torch.export.ExportedProgram, model: SRModel, opset: int) -> Any:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:
             translated = torch.onnx.export(
-                program, dynamo=True, input_names=[INPUT], output_names=[OUTPUT], opset_version=opset, verbose=False
+                program,
+                dynamo=True,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                opset_version=opset,
+                verbose=False,
+                custom_translation_table=integers.translations(),
             )
         except (MemoryError, KeyboardInterrupt):
             raise
@@ -78,9 +84,10 @@ def _translated(program: torch.export.ExportedProgram, opset: int, name: str) ->
             cause = error.__cause__ or error
             reason = " ".join(str(cause).split())[:300]
             raise DfsqError(
-                f"{name} cannot be exported: there is no ONNX operator for what it computes ({reason}); change its code"
+                f"{model.info.architecture} cannot be exported: there is no ONNX operator for what it computes ({reason}); change its code"
             ) from error
     assert translated is not None
+    integers.store_integers(translated.model.graph, model.net)
     return translated.model_proto
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,11 @@ import torch
 
 from dfsq.export import export
 from dfsq.networks import from_state
+from dfsq.networks.torchvision_operators import import_module
 
 pytest.importorskip("onnxscript", reason="pip install 'dfsq[onnx]'")
 pytest.importorskip("onnxruntime", reason="pip install 'dfsq[onnx]'")
 pytest.importorskip("openvino", reason="pip install 'dfsq[openvino]'")
-pytest.importorskip("spandrel", reason="pip install 'dfsq[zoo]'")
 SWINIR = {
     "upscale": 2,
     "img_size": 8,
