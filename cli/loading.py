@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from ast import literal_eval
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -99,8 +99,13 @@ def load_model(path: str, quiet: bool, **overrides: Any) -> SRModel:
     import dfsq
 
     model = dfsq.load(path, **overrides)
+    tell_notes(path, model.notes, quiet)
+    return model
+
+
+def tell_notes(path: str, notes: Iterable[str], quiet: bool) -> None:
+    """Print what the user should know of the model in ``path`` on stderr."""
     group = click.get_current_context().find_root().command
-    for line in model.notes:
+    for line in notes:
         message = with_flags(line, group) if isinstance(group, click.Group) else line
         note(f"{path}: {message}", quiet)
-    return model

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from dfsq.export.extras import require
+from dfsq.extras import require
 from dfsq.model import SRModel
 
 if TYPE_CHECKING:
