@@ -89,7 +89,9 @@ def upscale(
 
     check_engine(engine, [model], device=device != "cpu", compile=compile_, scratch=scratch is not None)
     if overlap is not None and in_torch(engine, [model]):
-        raise click.UsageError(f"--overlap {overlap} is for windows; torch works in strips, which change no pixel: leave it out")
+        raise click.UsageError(
+            f"--overlap {overlap} is for windows; torch works in strips, which change no pixel: leave it out"
+        )
 
     jobs = _jobs(inputs, output, quiet)
     check_outputs([model, *(str(source) for source, _ in jobs)], [target for _, target in jobs], [])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 INTEGERS = "int8/"
 """Before the precision of what else a graph of integers holds."""
 

@@ -24,6 +24,11 @@ from dfsq.networks.recognition import Wanted, variants
 
 _FLOATS = ("f2", "f4", "f8")
 _PROBE = (48, 40)
+_EXACT, _GREY_LEVELS, _ROUGHLY = 1e-3, 1.5 / 255, 10 / 255
+"""How far most pixels of an exported network may be from it: in full precision, quantized, and in bf16."""
+_MOST = 0.95
+_LARGEST_MINIMUM = 1024
+"""Pixels that any network needs."""
 _EXPORT = "export it with one image, RGB or luminance, as its input and its output, height and width free"
 
 
@@ -126,6 +131,9 @@ def describe(session: Session, source: str, wanted: Wanted, check: bool = True, 
     if not told:
         return _foreign(net, session, source, wanted, check, force)
     info = _info(told, source)
+    minimum = told.get("min_size")
+    if isinstance(minimum, int) and 1 < minimum <= _LARGEST_MINIMUM:
+        accept_any_size(net, info.scale, 1, minimum)
     engine = of_dfsq(net, session, info)
     if wanted.scale not in (None, info.scale):
         raise UsageError(f"`scale` {wanted.scale}, but this network upscales by {info.scale}")
@@ -134,10 +142,9 @@ def describe(session: Session, source: str, wanted: Wanted, check: bool = True, 
     if tuple(result.shape) != expected:
         made = "×".join(map(str, result.shape))
         raise CheckpointError(f"it says that it upscales by {info.scale}, but gives {made}; export it again")
-    recipe = told.get("recipe")
-    calibration = told.get("calibration")
-    if isinstance(recipe, dict):
-        engine.quantization = Quantization(recipe, calibration if isinstance(calibration, dict) else {})
+    engine.quantization = _quantization(told.get("header"))
+    if str(told.get("quantization")).startswith("subset"):
+        engine.notes += ("its quantized layers look up tables: exact, and no faster than in full precision",)
     return engine
 
 
@@ -222,6 +229,16 @@ def _info(told: Mapping[str, Any], source: str) -> NetworkInfo:
     )
 
 
+def _quantization(header: object) -> Quantization | None:
+    """What the header of an artifact says, where a graph was made of one."""
+    recipe, calibration = (header.get(key) if isinstance(header, dict) else None for key in ("recipe", "calibration"))
+    if not isinstance(recipe, dict):
+        return None
+    bits = {key: recipe.get(key) for key in ("w_bits", "a_bits", "avg_bits")}
+    sound = all(value is None or (isinstance(value, int | float) and 1 <= value <= 64) for value in bits.values())
+    return Quantization(recipe if sound else {}, calibration if isinstance(calibration, dict) else {})
+
+
 def reason(error: BaseException) -> str:
     """The line of a library's error that says most: the last that is neither empty nor a place in its sources."""
     lines = [line.strip() for line in str(error).splitlines()]
@@ -229,9 +246,14 @@ def reason(error: BaseException) -> str:
     return (telling[-1] if telling else type(error).__name__)[:300]
 
 
-def differs(engine: Engine, model: SRModel) -> float:
-    """How far ``engine`` is from ``model`` on a small picture, at worst, in 0–1."""
+def agrees(engine: Engine, model: SRModel) -> bool:
+    """Whether ``engine`` gives what ``model`` does on a small picture."""
     picture = plausibility.crop()
     with torch.no_grad():
         expected: Tensor = model.cpu()(picture)
-    return float((engine(picture) - expected).abs().max())
+    allowed = _ROUGHLY
+    if engine.description.precision == "f32":
+        # A value on the edge between two points may go to either.
+        allowed = _EXACT if model.quantization is None else _GREY_LEVELS
+    found = engine(picture)
+    return found.shape == expected.shape and float(((found - expected).abs() <= allowed).float().mean()) > _MOST

@@ -13,20 +13,16 @@ import torch
 from dfsq.checkpoint.sniffing import graph_format
 from dfsq.engines.engine import Engine
 from dfsq.engines.exported import Cache, find_or_make
-from dfsq.engines.graph import Net, describe, differs, of_dfsq, reason, wire_of
+from dfsq.engines.graph import Net, agrees, describe, of_dfsq, reason, wire_of
 from dfsq.engines.registry import AUTO, GRAPH_ENGINES, NAMES, PRECISIONS, TORCH
 from dfsq.engines.session import Session
 from dfsq.engines.torch import Torch
 from dfsq.errors import CheckpointError, DfsqError, UsageError
-from dfsq.extras import installed
+from dfsq.extras import installed, require
 from dfsq.loading import load, located
 from dfsq.model import SRModel
 from dfsq.networks.own import check_wrapped
 from dfsq.networks.recognition import Wanted
-
-_ALIKE = {"f32": 1e-3}
-_ROUGHLY = 0.1
-"""How far a graph may be from its model, in 0–1, before it is taken for another's: in f32 and in other precisions."""
 
 
 def engine(
@@ -121,9 +117,7 @@ def _session(graph: Path | bytes, name: str, precision: str) -> Session:
 def _exported(model: SRModel, name: str, precision: str, cache: Cache | None, on_note: Callable[[str], None]) -> Engine:
     """``model`` in an engine for graphs, which must then do what the model does."""
     made: dict[bytes, Engine] = {}
-    for library in (GRAPH_ENGINES[name].library,):
-        if not installed(library):
-            _session(b"", name, precision)  # says what to install
+    require(GRAPH_ENGINES[name].library, GRAPH_ENGINES[name].extra)  # before the work of exporting
 
     def opened(graph: bytes) -> Engine:
         session = _session(graph, name, precision)
@@ -132,7 +126,7 @@ def _exported(model: SRModel, name: str, precision: str, cache: Cache | None, on
     def fits(graph: bytes) -> bool:
         try:
             found = opened(graph)
-            good = differs(found, model) < _ALIKE.get(found.description.precision, _ROUGHLY)
+            good = agrees(found, model)
         except UsageError:
             raise
         except (DfsqError, RuntimeError):
@@ -146,6 +140,6 @@ def _exported(model: SRModel, name: str, precision: str, cache: Cache | None, on
     if graph in made:
         return made[graph]
     result = opened(graph)
-    if not differs(result, model) < _ALIKE.get(result.description.precision, _ROUGHLY):
+    if not agrees(result, model):
         raise DfsqError(f"{name} gives another picture than torch for this network; run it with `engine` torch")
     return result

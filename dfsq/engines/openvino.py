@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dfsq.checkpoint.sniffing import graph_format
 from dfsq.engines.description import INTEGERS, Description
 from dfsq.engines.processor import instruction_set
+from dfsq.engines.registry import OPENVINO
 from dfsq.engines.session import PREFIX, Port, Session, Step, peak
 from dfsq.errors import UsageError
 from dfsq.extras import require
@@ -28,7 +31,7 @@ class _OpenVino(Session):
     def __init__(self, graph: Path | bytes, precision: str, threads: int) -> None:
         library = require("openvino", "openvino")
         self._core = library.Core()
-        self._model = self._core.read_model(graph if isinstance(graph, bytes) else str(graph))
+        self._model = self._read(graph)
         integers = any(node.get_type_name() == "FakeQuantize" for node in self._model.get_ops())
         if precision == "auto" and integers:
             # The rest of such a graph was left in float because it matters: bf16 costs more than the integers do.
@@ -48,6 +51,13 @@ class _OpenVino(Session):
             raise UsageError(f"`precision` {precision} is not what this processor ({instructions}) has; leave it out")
         version = library.__version__.partition("-")[0]
         self.description = Description("openvino", version, f"{INTEGERS * integers}{used}", instructions)
+
+    def _read(self, graph: Path | bytes) -> Any:
+        if isinstance(graph, Path) and graph_format(graph) == OPENVINO:
+            return self._core.read_model(str(graph))
+        # Its own reader asks every frontend, which print what they think of a damaged file.
+        frontend = require("openvino.frontend", "openvino").FrontEndManager().load_by_framework("onnx")
+        return frontend.convert(frontend.load(io.BytesIO(graph) if isinstance(graph, bytes) else str(graph)))
 
     def run(self, images: NDArray[Any]) -> NDArray[Any]:
         # Copied, for the memory of a result is used again.
