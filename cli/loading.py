@@ -105,7 +105,11 @@ def load_model(path: str, quiet: bool, **overrides: Any) -> SRModel:
 
 def tell_notes(path: str, notes: Iterable[str], quiet: bool) -> None:
     """Print what the user should know of the model in ``path`` on stderr."""
-    group = click.get_current_context().find_root().command
     for line in notes:
-        message = with_flags(line, group) if isinstance(group, click.Group) else line
-        note(f"{path}: {message}", quiet)
+        note(f"{path}: {flagged(line)}", quiet)
+
+
+def flagged(message: str) -> str:
+    """``message`` of the library with flags for the parameters that it names."""
+    group = click.get_current_context().find_root().command
+    return with_flags(message, group) if isinstance(group, click.Group) else message

@@ -10,7 +10,7 @@ import click
 
 from cli.console import note, print_text, progress, tell
 from cli.engines import check_engine, engine_options, in_torch, open_engine
-from cli.loading import checkpoint_options
+from cli.loading import checkpoint_options, flagged
 from cli.options import common_options, compile_option, prepare, quiet_option
 from cli.outputs import check_outputs
 from cli.values import Number
@@ -197,6 +197,6 @@ class _Upscaler:
         tiled = self._engine.tiled(fitting, scratch, self._overlap, report)
         plan = tiled.plan(height, width)
         if plan != self._noted:
-            note(f"{width}×{height} pixels in {plan}", self._quiet)
+            note(f"{width}×{height} pixels in {flagged(plan)}", self._quiet)
             self._noted = plan
         return tiled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 from dfsq import plausibility
 from dfsq.engines import reach as reaching
 from dfsq.engines.engine import Engine
+from dfsq.engines.fixed import in_windows
 from dfsq.engines.reach import Reach
-from dfsq.engines.session import Port, Session, written
+from dfsq.engines.session import Session, written
 from dfsq.errors import CheckpointError, EngineError, UsageError
 from dfsq.limits import RGB_RANGE, SCALE
 from dfsq.model import NetworkInfo, Quantization, SRModel
@@ -41,6 +43,8 @@ class Wire:
     dtype: np.dtype[Any]
     single: bool
     """Whether it takes one image at a time."""
+    size: tuple[int, int] | None = None
+    """Height and width where it takes no others."""
 
     @property
     def bytes_(self) -> bool:
@@ -73,6 +77,9 @@ class Net(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Upscale ``(N, C, H, W)`` in the graph's own range. Raises :class:`EngineError` with the library's reason."""
+        size = self.wire.size
+        if size is not None and images.shape[2:] != size:
+            return in_windows(self.forward, images, size)
         parts = torch.split(images, 1) if self.wire.single else (images,)
         try:
             return torch.cat([self.wire.receive(self.session.run(self.wire.send(part))) for part in parts])
@@ -93,7 +100,11 @@ class Graph(Engine):
     ) -> None:
         """``model`` holds the session as its network; ``info`` describes the network that the graph was made of, or
         found to be; ``origin`` is the former, where it is at hand."""
-        super().__init__(info, session.description, quantization, (*model.notes, *(origin.notes if origin else ())))
+        size = wire_of(session).size
+        alone = "it takes images of {1}×{0} pixels alone: others go through it in windows, whose seams may show"
+        notes = (*model.notes, *(origin.notes if origin else ()), *([alone.format(*size)] if size else ()))
+        super().__init__(info, session.description, quantization, notes)
+        self._size = size
         self._model = model
         self._session = session
         self._origin = origin
@@ -113,6 +124,8 @@ class Graph(Engine):
 
     def bytes_per_pixel(self) -> float:
         """See :class:`Engine`."""
+        if self._size is not None:
+            return 0.0  # the same for every image
         try:
             return self._session.bytes_per_pixel() or super().bytes_per_pixel()
         except Exception:  # a graph whose shapes cannot be told
@@ -168,13 +181,11 @@ def wire_of(session: Session) -> Wire:
     sides = port.shape[1:3] if last else port.shape[2:]
     if port.shape[3 if last else 1] not in (None, 1, 3):
         raise CheckpointError(f"its input has {port.shape[3 if last else 1]} channels; {_EXPORT}")
-    if None not in sides:
-        raise CheckpointError(f"it takes images of {sides[1]}×{sides[0]} pixels alone; {_EXPORT}")
-    return Wire(last, port.dtype, _single(port))
-
-
-def _single(port: Port) -> bool:
-    return port.shape[0] is not None
+    height, width = sides
+    if (height is None) != (width is None):
+        raise CheckpointError(f"it takes images of one height or one width alone; {_EXPORT}")
+    size = None if height is None or width is None else (height, width)
+    return Wire(last, port.dtype, port.shape[0] is not None, size)
 
 
 def _foreign(net: Net, session: Session, source: str, wanted: Wanted, check: bool, force: bool) -> Graph:
@@ -241,9 +252,9 @@ def _quantization(header: object) -> Quantization | None:
 
 def reason(error: BaseException) -> str:
     """The line of a library's error that says most: the last that is neither empty nor a place in its sources."""
-    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", line.strip()) for line in str(error).splitlines()]
     telling = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
-    return (telling[-1] if telling else type(error).__name__)[:300]
+    return (telling[-1].rstrip(".") if telling else type(error).__name__)[:300]
 
 
 def agrees(engine: Engine, model: SRModel) -> bool:

@@ -156,6 +156,9 @@ def test_graphs_of_other_tools(name: str, graph: Callable, tmp_path: Path) -> No
         "luminance": ({"shape": (1, 1, "h", "w")}, 1.0, 1),
         "channels last": ({"shape": (1, "h", "w", 3), "last": True}, 1.0, 3),
         "bytes": ({"shape": ("n", "h", "w", 3), "last": True, "dtype": "UINT8"}, 255.0, 3),
+        "one size": ({"shape": (1, 3, 16, 24)}, 1.0, 3),
+        "a larger size": ({"shape": (1, 3, 48, 64)}, 1.0, 3),
+        "bytes of one size": ({"shape": (1, 16, 16, 3), "last": True, "dtype": "UINT8"}, 255.0, 3),
         "half": ({"dtype": "FLOAT16"}, 1.0, 3),
     }
     picture = PICTURES[1, :, :, :3]
@@ -194,7 +197,7 @@ def test_the_range_of_a_foreign_graph_is_checked(graph: Callable) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shape": (1, 3, 64, 64)}, "takes images of 64×64 pixels alone"),
+        ({"shape": (1, 3, 64, "w")}, "takes images of one height or one width alone"),
         ({"shape": (1, 4, "h", "w")}, "has 4 channels"),
         ({"shape": (1, 3, "h", "w"), "metadata": {"dfsq.scale": "3"}}, "says that it upscales by 3, but gives"),
         ({"shape": (1, 3, "h", "w"), "metadata": {"dfsq.scale": '"many"'}}, "no dfsq.scale from 1 to 16"),
