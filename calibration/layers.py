@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from calibration import ranges
 from calibration.compensation import triangle
 from calibration.observer import HistogramObserver, TensorObserver
+from calibration.ranges import ChannelRanges
 from calibration.recipe import Recipe
 from calibration.selection import select
 from calibration.sensitivity import Sensitivity
 from calibration.weights import quantize_weight
-from dfsq.nn import ErrorFeedback, SubsetQuantizer, channel_axis
+from dfsq.nn import ErrorFeedback, InputQuantizer, SubsetQuantizer, channel_axis
 from dfsq.quantizers.weights import QuantizedWeight
 
 Layer = nn.Conv2d | nn.Linear
+Observer = HistogramObserver | TensorObserver | ChannelRanges
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,10 @@ class LayerBits:
     """Whether the layer lies outside the body scope."""
 
 
-def make_observer(layer: nn.Module, recipe: Recipe) -> HistogramObserver | TensorObserver:
+def make_observer(layer: nn.Module, recipe: Recipe) -> Observer:
     """An observer for the input of ``layer``."""
+    if recipe.selector == "equalized":
+        return ChannelRanges(channel_axis(layer))
     if recipe.granularity == "tensor":
         return TensorObserver(recipe.universal_set)
     return HistogramObserver(recipe.universal_set, channel_axis(layer))
@@ -37,12 +43,17 @@ def make_observer(layer: nn.Module, recipe: Recipe) -> HistogramObserver | Tenso
 
 def make_input_quantizer(
     layer: nn.Module,
-    observer: HistogramObserver | TensorObserver,
+    observer: Observer,
     bits: int,
     sensitivity: Sensitivity | None,
     recipe: Recipe,
-) -> SubsetQuantizer:
-    """The quantizer for the input that ``observer`` has seen; ``sensitivity`` is what error feedback goes by."""
+) -> InputQuantizer:
+    """The quantizer for the input that ``observer`` has seen; ``sensitivity`` tells which of its channels count."""
+    if isinstance(observer, ChannelRanges):
+        weights = None if sensitivity is None else sensitivity.inputs.diagonal()
+        return ranges.equalized(observer, bits, weights, recipe.headroom, channel_axis(layer))
+    if isinstance(observer, TensorObserver) and recipe.selector in ranges.SELECTORS:
+        return ranges.fixed_range(recipe.selector, observer, bits, channel_axis(layer))
     universal = recipe.universal_set
     points = select(recipe.selector, observer.histogram(), universal, bits, restarts=recipe.restarts, seed=recipe.seed)
     if isinstance(observer, TensorObserver):
@@ -53,6 +64,18 @@ def make_input_quantizer(
     if recipe.feedback and sensitivity is not None:
         feedback = ErrorFeedback(*triangle(sensitivity.inputs))
     return SubsetQuantizer(points, observer.signed, bits, universal, channel_axis(layer), limit, feedback)
+
+
+def adapted(layer: Layer, quantizer: InputQuantizer | None) -> Layer:
+    """``layer`` for inputs in the units of ``quantizer``; itself where these are the network's own."""
+    if quantizer is None:
+        return layer
+    weight = quantizer.adapted(layer.weight.detach(), getattr(layer, "groups", 1))
+    if weight.data_ptr() == layer.weight.data_ptr():
+        return layer
+    result = copy.deepcopy(layer)
+    result.weight = nn.Parameter(weight, requires_grad=False)
+    return result
 
 
 def make_weight(weight: Tensor, bits: LayerBits, recipe: Recipe) -> QuantizedWeight:

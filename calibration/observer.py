@@ -133,6 +133,17 @@ class TensorObserver:
         self._reach(max(exponents))
         self._counts = distributed.total(self._counts.to(device)).cpu()
 
+    def limits(self) -> tuple[float, float]:
+        """Least and largest value seen. Raises RuntimeError before any input was seen."""
+        if not self.samples:
+            raise RuntimeError("the layer was never called during calibration")
+        return self._low, self._high
+
+    def values(self) -> tuple[Tensor, Tensor]:
+        """Centres of the bins and how many values each counts: two float64 tensors of one axis."""
+        used = self._counts.nonzero()[:, 0]
+        return (used.double() - _HALF + 0.5) * (2.0**self._exponent / _HALF), self._counts[used].double()
+
     def fixed(self) -> Tensor:
         """Middle and half the width of the range: float32 ``(2,)``."""
         return torch.tensor([(self._low + self._high) / 2, (self._high - self._low) / 2 + EPSILON])

@@ -10,11 +10,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from calibration import sequential
+from calibration import floats, sequential
 from calibration.allocation import mixed_precision
 from calibration.images import PatchStream
-from calibration.layers import LayerBits, make_input_quantizer, make_observer, make_weight
-from calibration.observer import HistogramObserver, TensorObserver
+from calibration.layers import LayerBits, Observer, adapted, make_input_quantizer, make_observer, make_weight
 from calibration.progress import Progress
 from calibration.recipe import MAX_BITS, Recipe
 from calibration.sensitivity import Sensitivity, measure
@@ -22,9 +21,8 @@ from dfsq import distributed
 from dfsq.errors import UsageError
 from dfsq.model import Quantization, SRModel
 from dfsq.networks.own import check_wrapped
-from dfsq.networks.scope import QUANTIZABLE, quantizable_layers, shifts_colours
-from dfsq.nn import QuantizedLayer, SubsetQuantizer, counterpart, quantized_layers, replace
-from dfsq.quantizers.weights import QuantizedWeight
+from dfsq.networks.scope import QUANTIZABLE, quantizable_layers, shifts_colours, without_maps
+from dfsq.nn import QuantizedLayer, counterpart, quantized_layers, replace
 
 MIN_OUTSIDE = 1000
 """Layers outside the body scope with fewer weights stay as they are: nothing would be saved."""
@@ -53,7 +51,7 @@ def quantize(
     plan = plan_layers(model, recipe)
     quantized = _copied(model)
     # Patches are small; what must not pile up are activations.
-    if recipe.compensation or recipe.feedback or recipe.avg_bits:
+    if recipe.compensation or recipe.feedback or recipe.avg_bits or recipe.float_share:
         batches = [batch.to(_device(model)) for batch in images]
         if len({batch.shape[1:] for batch in batches}) != 1:
             raise UsageError("calibration needs images, all of one size with compensation, feedback or avg_bits")
@@ -81,6 +79,9 @@ def _quantize_by_sensitivity(
     if recipe.avg_bits:
         progress("Allocating bits", 0, 0)
         plan = mixed_precision(model, plan, batches, sensitivities, recipe)
+    if recipe.float_share:
+        errors = floats.input_errors(model, plan, batches, sensitivities, recipe)
+        plan = floats.without_costliest(plan, errors, floats.layer_costs(model), recipe.float_share)
     if not recipe.compensation:
         return _quantize_in_parallel(model, plan, batches, sensitivities, recipe, progress)
     sequential.quantize_layers(quantized, plan, torch.cat(list(batches)), sensitivities, recipe, progress)
@@ -98,7 +99,7 @@ def _quantize_in_parallel(
     """Quantized layers by name, from one pass of ``model`` over the images."""
     observers = observe(model, [name for name, bits in plan.items() if bits.a_bits], images, recipe, progress)
 
-    def choose(item: tuple[int, str]) -> tuple[QuantizedWeight, SubsetQuantizer | None]:
+    def choose(item: tuple[int, str]) -> QuantizedLayer:
         done, name = item
         progress("Selecting points", done, len(plan))
         layer, bits = model.net.get_submodule(name), plan[name]
@@ -106,14 +107,12 @@ def _quantize_in_parallel(
         quantizer = None
         if bits.a_bits is not None and observers[name].samples:
             quantizer = make_input_quantizer(layer, observers[name], bits.a_bits, sensitivities.get(name), recipe)
-        return make_weight(layer.weight, bits, recipe), quantizer
+        layer = adapted(layer, quantizer)
+        return counterpart(copy.deepcopy(layer), make_weight(layer.weight, bits, recipe), quantizer)
 
     chosen = distributed.share(list(enumerate(plan)), choose)
     progress("Selecting points", len(plan), len(plan))
-    return {
-        name: counterpart(copy.deepcopy(model.net.get_submodule(name)), *each)
-        for name, each in zip(plan, chosen, strict=True)
-    }
+    return dict(zip(plan, chosen, strict=True))
 
 
 def plan_layers(model: SRModel, recipe: Recipe) -> Mapping[str, LayerBits]:
@@ -127,6 +126,7 @@ def plan_layers(model: SRModel, recipe: Recipe) -> Mapping[str, LayerBits]:
             raise UsageError(
                 f"pattern {pattern!r} matches no layer; layers are named like {', '.join(list(layers)[:4])}"
             )
+    mapless = without_maps(model.net, model.info.channels) if recipe.scope == "all" else set()
     plan = {}
     for name, layer in layers.items():
         if any(fnmatchcase(name, pattern) for pattern in recipe.skip):
@@ -136,8 +136,11 @@ def plan_layers(model: SRModel, recipe: Recipe) -> Mapping[str, LayerBits]:
             plan[name] = LayerBits(own[-1], own[-1])
         elif name in model.body:
             plan[name] = LayerBits(recipe.w_bits, recipe.a_bits)
+        elif name in mapless and not shifts_colours(layer):
+            plan[name] = LayerBits(recipe.outside_bits or MAX_BITS, None, outside=True)
         elif recipe.scope == "all" and not shifts_colours(layer):
-            plan[name] = LayerBits(recipe.outside_bits or MAX_BITS, recipe.outside_bits, outside=True)
+            bits = (recipe.outside_bits or recipe.w_bits, recipe.outside_bits or recipe.a_bits)
+            plan[name] = LayerBits(*bits, outside=recipe.outside_bits is not None)
         elif recipe.outside_bits is not None and layer.weight.numel() >= MIN_OUTSIDE:
             plan[name] = LayerBits(recipe.outside_bits, None, outside=True)
     if not any(bits.a_bits for bits in plan.values()):
@@ -152,13 +155,13 @@ def observe(
     images: PatchStream | Iterable[Tensor],
     recipe: Recipe,
     progress: Progress,
-) -> dict[str, HistogramObserver | TensorObserver]:
+) -> dict[str, Observer]:
     """Run the full-precision model over all images and return what the layers called ``names`` were given.
 
     One image at a time: in larger batches a convolution may round differently. Several processes take turns.
     Raises :class:`UsageError` where there are no images.
     """
-    observers: dict[str, HistogramObserver | TensorObserver] = {}
+    observers: dict[str, Observer] = {}
     handles = []
     for name in names:
         layer = model.net.get_submodule(name)
@@ -184,7 +187,7 @@ def observe(
     return observers
 
 
-def _watch(observer: HistogramObserver | TensorObserver, _layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+def _watch(observer: Observer, _layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     observer.observe(inputs[0])
 
 

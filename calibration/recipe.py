@@ -23,6 +23,7 @@ _LIMITS = {
     "outside_bits": limits.BITS,
     "restarts": limits.RESTARTS,
     "headroom": limits.HEADROOM,
+    "float_share": limits.SHARE,
     "words": limits.WORDS,
     "patches": limits.PATCHES,
     "patch_size": limits.PATCH_SIZE,
@@ -45,7 +46,7 @@ class Recipe:
     avg_bits: float | None = None
     """Average bits that are distributed over the layers in body scope, 2…8; None: ``w_bits`` and ``a_bits`` for all."""
     weights: str = "subset"
-    """Weight quantizer: ``minmax`` (paper), ``mse`` or ``subset``."""
+    """Weight quantizer: ``minmax`` (paper), ``mse`` or ``subset``; ``symmetric`` for integers that engines run."""
     compensation: bool = False
     """Quantize layers in execution order, each compensating for its own rounding and for the layers before it."""
     feedback: bool = False
@@ -55,7 +56,7 @@ class Recipe:
     selector: str = "exact"
     """Selection of quantization points: ``exact``, ``kmeans`` (paper) or ``exhaustive``.
 
-    Or a grid: ``minmax``, ``percentile``, ``mse`` or ``log2``.
+    Or a grid: ``minmax``, ``percentile``, ``mse`` or ``log2``; ``equalized`` is one that channels share (integers).
     """
     restarts: int = 5
     """Restarts per channel of ``kmeans``."""
@@ -65,9 +66,14 @@ class Recipe:
     words: int = 4
     """Words of the universal set, 1…5 (paper: 4)."""
     outside_bits: int | None = 8
-    """Bits of the weights outside the body scope, where activations stay in full precision; None: full precision."""
+    """Bits of the weights outside the body scope, where activations stay in full precision; None: full precision.
+
+    With ``scope`` all, None means as inside the body.
+    """
     scope: str = "body"
     """``body`` (paper), or ``all``: activations outside the body are quantized too, to ``outside_bits``."""
+    float_share: float = 0.0
+    """Share of the multiply-adds, 0…1, that stays in full precision: where that helps the output most for its time."""
     patches: int = 32
     """Number of calibration patches."""
     patch_size: int = 192
@@ -85,7 +91,7 @@ class Recipe:
         for pattern, bits in self.layer_bits:
             _check_range(f"layer_bits {_shown(pattern)}", bits, limits.BITS)
         for what, value, known in (
-            ("selector", self.selector, SELECTORS),
+            ("selector", self.selector, (*SELECTORS, "equalized")),
             ("weights", self.weights, METHODS),
             ("scope", self.scope, SCOPES),
             ("granularity", self.granularity, GRANULARITIES),
@@ -94,8 +100,8 @@ class Recipe:
                 raise UsageError(f"unknown {what} {_shown(value)}; known: {', '.join(known)}")
         if self.granularity == "tensor" and (self.feedback or self.avg_bits is not None):
             raise UsageError("feedback and avg_bits go by channels; granularity tensor has none")
-        if self.scope == "all" and self.outside_bits is None:
-            raise UsageError("scope all needs outside_bits for the layers outside the body; 8 is usual")
+        if self.selector == "equalized" and self.granularity != "tensor":
+            raise UsageError("selector equalized makes one range of all channels; it needs granularity tensor")
         points = len(self.universal_set)
         most = max([self.w_bits, self.a_bits, *(bits for _, bits in self.layer_bits)])
         if 2**most > points:
@@ -143,6 +149,7 @@ _TYPES: dict[Any, tuple[Callable[[Any], bool], str]] = {
     str: (lambda value: isinstance(value, str), "str"),
     bool: (lambda value: isinstance(value, bool), "bool"),
     int: (_is_whole, "int"),
+    float: (_is_number, "float"),
     int | None: (lambda value: value is None or _is_whole(value), "int or none"),
     float | None: (lambda value: value is None or _is_number(value), "float or none"),
     tuple[str, ...]: (

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from calibration.compensation import Moments, compensated, corrected
-from calibration.layers import Layer, LayerBits, make_input_quantizer, make_observer, make_weight
+from calibration.layers import Layer, LayerBits, adapted, make_input_quantizer, make_observer, make_weight
 from calibration.progress import Progress
 from calibration.recipe import Recipe
 from calibration.sensitivity import Sensitivity
@@ -80,7 +80,7 @@ def quantize_layer(
         for y in ys:
             observer.observe(y)
         quantizer = make_input_quantizer(layer, observer, bits.a_bits, sensitivity, recipe).to(layer.weight.device)
-        ys = [quantizer(y) for y in ys]
+        layer, xs, ys = adapted(layer, quantizer), [quantizer.rescaled(x) for x in xs], [quantizer(y) for y in ys]
     moments = [Moments(layer.weight[0].numel()) for _ in range(getattr(layer, "groups", 1))]
     for x, y in zip(xs, ys, strict=True):
         for one, other in zip(torch.split(x, 1), torch.split(y, 1), strict=True):

@@ -10,7 +10,7 @@ from dfsq.quantizers import uniform
 from dfsq.quantizers.universal import UniversalSet
 from dfsq.quantizers.weights import QuantizedWeight, SubsetWeight, UniformWeight, weight_bins
 
-METHODS = ("minmax", "mse", "subset")
+METHODS = ("minmax", "mse", "subset", "symmetric")
 """Names that ``--weights`` takes."""
 
 
@@ -19,6 +19,7 @@ def quantize_weight(weight: Tensor, method: str, bits: int, universal: Universal
 
     ``minmax``: uniform between the extremes (DFSQ §4.1). ``mse``: uniform, clipped where that lowers the squared error.
     ``subset``: the exactly selected points of the universal set, in units of the channel's largest magnitude.
+    ``symmetric``: uniform about zero, whose code is in the middle: integers as engines run them.
     """
     weight = weight.detach().float().cpu().contiguous()
     if method == "subset":
@@ -26,6 +27,9 @@ def quantize_weight(weight: Tensor, method: str, bits: int, universal: Universal
         histogram = torch.zeros(len(weight), universal.bins, dtype=torch.int64)
         histogram.scatter_add_(1, bins.long(), torch.ones_like(bins, dtype=torch.int64))
         return SubsetWeight.nearest(weight, exact.select(histogram, universal, 2**bits), bits, universal)
-    ranges = uniform.minmax_range(weight) if method == "minmax" else uniform.mse_range(weight, bits)
-    scale, zero_point = uniform.grid(*ranges, bits)
+    if method == "symmetric":
+        scale, zero_point = uniform.symmetric_grid(weight, bits)
+    else:
+        ranges = uniform.minmax_range(weight) if method == "minmax" else uniform.mse_range(weight, bits)
+        scale, zero_point = uniform.grid(*ranges, bits)
     return UniformWeight(uniform.encode(weight, scale, zero_point, bits), scale, zero_point, bits)

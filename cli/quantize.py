@@ -231,11 +231,12 @@ def _facts(model: SRModel, size: int) -> dict[str, str]:
     assert model.quantization is not None
     recipe, calibration = model.quantization.recipe, model.quantization.calibration
     layers = dict(quantized_layers(model.net))
-    inside = sum(name in model.body for name in layers)
+    inside = sum(layer.input_quantizer is not None for layer in layers.values())
+    alone = {layer.quantized_weight.bits for layer in layers.values() if layer.input_quantizer is None}
     float32 = 4 * sum(parameter.numel() for parameter in model.parameters())
     bits = recipe["avg_bits"]
     width = f"W{recipe['w_bits']}A{recipe['a_bits']}" if bits is None else f"W{bits:g}A{bits:g} on average"
-    weights_alone = f", {len(layers) - inside} more at W{recipe['outside_bits']}" if inside < len(layers) else ""
+    weights_alone = f", {len(layers) - inside} more at W{max(alone)}" if alone else ""
     return {
         "network": f"{model.info.architecture} ×{model.scale}",
         "layers": f"{inside} at {width}{weights_alone}",
@@ -249,6 +250,8 @@ def _facts(model: SRModel, size: int) -> dict[str, str]:
 
 
 def _bits(recipe: Recipe) -> str:
+    if recipe.name == "int8":
+        return recipe.name
     return f"w{recipe.w_bits}a{recipe.a_bits}" if recipe.avg_bits is None else f"avg{recipe.avg_bits:g}"
 
 

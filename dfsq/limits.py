@@ -27,6 +27,7 @@ WORDS = Limits(1, 5)
 """Words of the universal set: six already give a grid too fine for the lookup tables to stay small."""
 RESTARTS = Limits(1, 1000)
 HEADROOM = Limits(1, 1000)
+SHARE = Limits(0, 1)
 PATCHES = Limits(1, 100_000)
 PATCH_SIZE = Limits(1, 8192, "pixels")
 """A larger patch fits into no image that is safe to read."""

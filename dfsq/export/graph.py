@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from dfsq.export import integers
 from dfsq.extras import require
 from dfsq.model import SRModel
 
@@ -30,7 +31,7 @@ def to_onnx(model: SRModel) -> onnx.ModelProto:
     # Two images, for the exporter takes a dimension of 1 for fixed.
     example = torch.rand(2, 3, 41, 37, generator=torch.Generator().manual_seed(0))
     free = {0: torch.export.Dim("N"), 2: torch.export.Dim("H"), 3: torch.export.Dim("W")}
-    with warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             model,
@@ -41,8 +42,10 @@ def to_onnx(model: SRModel) -> onnx.ModelProto:
             output_names=[OUTPUT],
             opset_version=OPSET,
             verbose=False,
+            custom_translation_table=integers.translations(),
         )
     assert program is not None
+    integers.store_integers(program.model.graph, model.net)
     graph = program.model_proto
     info = model.info
     metadata = {"scale": info.scale, "architecture": info.architecture, "source": info.source}

@@ -79,6 +79,17 @@ def _is_plain(layer: nn.Module) -> bool:
     return held == _PARAMETERS and "forward" not in vars(layer)
 
 
+def without_maps(net: nn.Module, channels: int = 3) -> set[str]:
+    """Names of the layers whose input is no map of the image: a pooled one, 1×1, or the same for every image.
+
+    Such layers take no time, and an error in what they are given is one of the whole picture.
+    """
+    calls, others = _two_runs(net, channels)
+    inputs, other_inputs = _inputs(calls), _inputs(others)
+    same = {name for name in inputs if inputs[name] == other_inputs.get(name)}
+    return same | {call.name for call in calls if call.pooled and call.quantizable}
+
+
 def matching(net: nn.Module, patterns: tuple[str, ...]) -> tuple[str, ...]:
     """Names of the layers that ``patterns`` name, each of at least one.
 
@@ -92,12 +103,18 @@ def matching(net: nn.Module, patterns: tuple[str, ...]) -> tuple[str, ...]:
     return body_scope(net, patterns)
 
 
-def _probe(net: nn.Module, channels: int) -> tuple[str, ...]:
+def _two_runs(net: nn.Module, channels: int) -> tuple[list[_Call], list[_Call]]:
+    """What ``net`` calls for an image of noise and for a black one."""
     parameter = next(net.parameters())
     noise = torch.rand(1, channels, _PROBE, _PROBE, generator=torch.Generator().manual_seed(0))
-    calls, others = (
+    one, other = (
         _calls(net, image.to(parameter.device, parameter.dtype)) for image in (noise, torch.zeros_like(noise))
     )
+    return one, other
+
+
+def _probe(net: nn.Module, channels: int) -> tuple[str, ...]:
+    calls, others = _two_runs(net, channels)
     layers = [index for index, call in enumerate(calls) if call.layer]
     if not layers:
         return ()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
+from dfsq.nn.affine_quantizer import AffineQuantizer
 from dfsq.nn.conv2d import QuantizedConv2d
 from dfsq.nn.error_feedback import ErrorFeedback
 from dfsq.nn.input_quantizer import KINDS as INPUT_QUANTIZERS
@@ -16,6 +17,7 @@ from dfsq.quantizers.weights import QuantizedWeight
 
 __all__ = [
     "INPUT_QUANTIZERS",
+    "AffineQuantizer",
     "ErrorFeedback",
     "InputQuantizer",
     "QuantizedConv2d",

@@ -29,6 +29,15 @@ class InputQuantizer(nn.Module, ABC):
     signed: bool
     """False where no input is negative."""
 
+    def rescaled(self, x: Tensor) -> Tensor:
+        """The layer's input ``x`` in the units of what ``forward`` returns, not rounded."""
+        return x
+
+    def adapted(self, weight: Tensor, groups: int = 1) -> Tensor:
+        """The layer's weight ``(C_out, C_in / groups, …)`` for inputs in the units of what ``forward`` returns."""
+        del groups
+        return weight
+
     @abstractmethod
     def to_tensors(self) -> dict[str, Tensor]:
         """Tensors to store, by suffix."""

@@ -23,6 +23,16 @@ def grid(low: Tensor, high: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     return scale, (-low / scale).round().clamp(0, levels)
 
 
+def symmetric_grid(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """Scale and zero point of a grid about zero for every output channel of ``weight`` ``(C, …)``, each ``(C,)``.
+
+    The zero point is 2^(bits − 1): codes stand for the integers −2^(bits − 1)…2^(bits − 1) − 1.
+    """
+    half = 2 ** (bits - 1)
+    scale = weight.flatten(1).abs().amax(1) / (half - 0.5)
+    return torch.where(scale > 0, scale, torch.ones_like(scale)), torch.full_like(scale, half)
+
+
 def encode(weight: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> Tensor:
     """Codes of ``weight`` ``(C, …)``: uint8 of the same shape, in 0…2^bits − 1."""
     rows = weight.flatten(1) / scale[:, None] + zero_point[:, None]

@@ -175,7 +175,7 @@ def test_paper_recipe_is_the_published_method() -> None:
     [
         ({"w_bits": 9}, "w_bits is 9; choose 2 to 8"),
         ({"selector": "best"}, "known: exact, kmeans, exhaustive"),
-        ({"weights": "log"}, "known: minmax, mse, subset"),
+        ({"weights": "log"}, "known: minmax, mse, subset, symmetric"),
         ({"words": 2, "a_bits": 5}, "29"),
         ({"patches": 0}, "patches is 0; choose 1 to"),
         ({"headroom": 0.5}, "headroom is 0.5; choose 1 to"),

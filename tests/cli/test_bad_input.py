@@ -85,7 +85,7 @@ def test_checkpoints(dfsq: Callable, command: str, name: str) -> None:
         ("quantize model.pth --recipe best", 2, "known: accurate, fast, "),
         ("quantize model.pth --selector best", 2, "known: exact, kmeans, exhaustive"),
         ("quantize model.pth --selector exhaustive", 2, "subsets per channel"),
-        ("quantize model.pth --weights best", 2, "known: minmax, mse, subset"),
+        ("quantize model.pth --weights best", 2, "known: minmax, mse, subset, symmetric"),
         ("quantize model.pth --headroom wide", 2, "neither a number nor 'none'"),
         ("quantize model.pth --skip conv*", 2, "matches no layer"),
         ("quantize model.pth --layer-bits conv*=3", 2, "matches no layer"),

@@ -83,7 +83,8 @@ def test_upscale(engine: str, ready: tuple[Callable, list[object]]) -> None:
 
 def test_compare_scores_in_the_engine(ready: tuple[Callable, list[object]]) -> None:
     dfsq, made = ready
-    run = dfsq(*"compare model.pth --recipes minmax --bits 8 --patches 2 --engine onnxruntime --json".split())
+    options = "--recipes minmax --bits 8 --patches 2 --engine onnxruntime --json"
+    run = dfsq("compare", "model.pth", *options.split())
     assert run.code == 0, run.err
     assert len(made) == 2  # at 8 bits the graph of the one still passes for the other's
     assert [each["engine"]["engine"] for each in json.loads(run.out)["models"]] == ["onnxruntime"] * 2

@@ -1,0 +1,81 @@
+"""Layers left in full precision: those that help the output most for the time that they take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from calibration.layers import LayerBits, make_input_quantizer, make_observer
+from calibration.recipe import Recipe
+from calibration.sensitivity import Sensitivity
+from dfsq.model import SRModel
+from dfsq.networks.multiply_adds import count
+from dfsq.nn import AffineQuantizer
+
+
+def without_costliest(
+    plan: Mapping[str, LayerBits], errors: Mapping[str, float], costs: Mapping[str, float], share: float
+) -> dict[str, LayerBits]:
+    """``plan`` without the layers whose errors are largest for their costs, as long as these make up ``share`` of all.
+
+    A layer that costs more than is left of the share is passed over.
+    """
+    left = share * sum(costs.values())
+    kept = dict(plan)
+    for name in sorted(errors, key=lambda name: errors[name] / max(costs[name], 1e-12), reverse=True):
+        if errors[name] > 0 and costs[name] <= left:
+            left -= costs[name]
+            del kept[name]
+    return kept
+
+
+def layer_costs(model: SRModel) -> dict[str, float]:
+    """Multiply-adds of every layer of ``model`` by name, which its time goes by; those of functions under ""."""
+    costs: dict[str, float] = {}
+    for each in count(model.net, model.info.channels):
+        name = "" if each.function else each.module
+        costs[name] = costs.get(name, 0.0) + each.multiply_adds
+    return costs
+
+
+@torch.inference_mode()
+def input_errors(
+    model: SRModel,
+    plan: Mapping[str, LayerBits],
+    images: Sequence[Tensor],
+    sensitivities: Mapping[str, Sensitivity],
+    recipe: Recipe,
+) -> dict[str, float]:
+    """What rounding the input of each layer to integers adds to the squared error of an output value.
+
+    An error that is uniform within steps of s has the variance s² / 12; those of other channels and pixels do not
+    know of it. Layers whose input is no integer have no entry.
+    """
+    observers = {
+        name: make_observer(model.net.get_submodule(name), recipe) for name, bits in plan.items() if bits.a_bits
+    }
+    handles = [
+        model.net.get_submodule(name).register_forward_pre_hook(lambda _, xs, observer=each: observer.observe(xs[0]))
+        for name, each in observers.items()
+    ]
+    try:
+        for batch in images:
+            for image in torch.split(batch, 1):
+                model(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    errors = {}
+    for name, observer in observers.items():
+        sensitivity = sensitivities.get(name)
+        bits = plan[name].a_bits
+        if sensitivity is None or bits is None or not observer.samples:
+            continue
+        quantizer = make_input_quantizer(model.net.get_submodule(name), observer, bits, sensitivity, recipe)
+        if isinstance(quantizer, AffineQuantizer):
+            exact = quantizer.factors is None and recipe.selector == "equalized"  # an image of 8 bits
+            steps = quantizer.steps.double().cpu()
+            errors[name] = 0.0 if exact else float((sensitivity.inputs.diagonal() * steps.square()).sum() / 12)
+    return errors
