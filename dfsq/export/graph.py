@@ -10,9 +10,9 @@ import torch
 from dfsq.errors import DfsqError, UsageError
 from dfsq.export import bytes, integers, metadata, tidy
 from dfsq.export.capture import capture
-from dfsq.export.extras import require
 from dfsq.export.rewrites.split_convolutions import split_convolutions
 from dfsq.export.traceable import traceable
+from dfsq.extras import require
 from dfsq.limits import OPSET as OPSETS
 from dfsq.model import SRModel
 from dfsq.networks.own import check_wrapped
@@ -85,7 +85,8 @@ def _translated(program: torch.export.ExportedProgram, model: SRModel, opset: in
             cause = error.__cause__ or error
             reason = " ".join(str(cause).split())[:300]
             raise DfsqError(
-                f"{model.info.architecture} cannot be exported: there is no ONNX operator for what it computes ({reason}); change its code"
+                f"{model.info.architecture} cannot be exported: there is no ONNX operator for what it computes "
+                f"({reason}); change its code"
             ) from error
     assert translated is not None
     integers.store_integers(translated.model.graph, model.net)
