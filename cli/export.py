@@ -70,7 +70,7 @@ def export(
     check_outputs([model], [output, *weights], [])
 
     from dfsq.export import export as write
-    from dfsq.export.extras import require
+    from dfsq.extras import require
 
     for module, extra in (("onnx", "onnx"), ("onnxscript", "onnx"), *([("openvino", "openvino")] if weights else [])):
         require(module, extra)

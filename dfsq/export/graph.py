@@ -10,8 +10,9 @@ import torch
 from dfsq.errors import DfsqError, UsageError
 from dfsq.export import bytes, integers, metadata, tidy
 from dfsq.export.capture import capture
-from dfsq.export.extras import require
+from dfsq.export.rewrites.split_convolutions import split_convolutions
 from dfsq.export.traceable import traceable
+from dfsq.extras import require
 from dfsq.limits import OPSET as OPSETS
 from dfsq.model import SRModel
 from dfsq.networks.own import check_wrapped
@@ -89,6 +90,7 @@ def _translated(program: torch.export.ExportedProgram, model: SRModel, opset: in
             ) from error
     assert translated is not None
     integers.store_integers(translated.model.graph, model.net)
+    split_convolutions(translated.model.graph)
     return translated.model_proto
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfsq.errors import DfsqError
-from dfsq.export.extras import require
 from dfsq.export.metadata import PREFIX
+from dfsq.extras import require
 
 if TYPE_CHECKING:
     import onnx

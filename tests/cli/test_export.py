@@ -20,7 +20,7 @@ def test_a_library_that_is_not_installed(dfsq: Callable, monkeypatch: pytest.Mon
     def missing(module: str, extra: str) -> None:
         raise DfsqError(f"{module} is not installed; pip install 'dfsq[{extra}]'")
 
-    monkeypatch.setattr("dfsq.export.extras.require", missing)
+    monkeypatch.setattr("dfsq.extras.require", missing)
     run = dfsq("export", "model.pth", "-o", "a.xml")
     assert (run.code, run.err) == (1, "dfsq: onnx is not installed; pip install 'dfsq[onnx]'\n")
     assert not Path("a.xml").exists()
