@@ -32,6 +32,8 @@ CASES: list[tuple[str, dict[str, Any], Any]] = [
 ]
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:torch.meshgrid")
 @pytest.mark.parametrize(("name", "arguments", "batch"), CASES)
 def test_engines_compute_what_torch_computes(name: str, arguments: dict[str, Any], batch: Any, tmp_path: Path) -> None:
     torch.manual_seed(0)
