@@ -42,3 +42,6 @@ OVERLAP = Limits(0, 4096, "pixels")
 DROP = Limits(-100, 100, "dB")
 TOLERANCE = Limits(0, 100, "dB")
 PSNR = Limits(0, 200, "dB")
+OPSET = Limits(18, 23)
+"""Of ONNX: those that torch writes."""
+SIDE = Limits(1, 32768, "pixels")
