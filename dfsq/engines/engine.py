@@ -113,8 +113,11 @@ class Engine(ABC):
     @cached_property
     def reach(self) -> Reach | None:
         """How far a pixel of the result looks, or None where that is the whole image; found on first use, which takes
-        seconds."""
-        return self.find_reach()
+        seconds. None as well where the network fails on what it is tried on."""
+        try:
+            return self.find_reach()
+        except (DfsqError, RuntimeError):
+            return None
 
     def find_reach(self) -> Reach | None:
         """See :attr:`reach`."""

@@ -117,7 +117,7 @@ class Graph(Engine):
     def find_reach(self) -> Reach | None:
         """See :class:`Engine`: exact where there is a network to ask."""
         if self._origin is None:
-            return reaching.find(self, self.scale, spreads=False)
+            return reaching.find(self, self.scale)
         from dfsq.engines.torch import Torch
 
         return Torch(self._origin).reach

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
@@ -21,6 +22,7 @@ from dfsq.engines.scratch import Scratch
 from dfsq.engines.strips import run_in_strips
 from dfsq.errors import UsageError
 from dfsq.model import SRModel
+from dfsq.nn import quantized_layers
 
 _BAND = 256
 """Rows of a result in scratch files that are handed on together."""
@@ -85,8 +87,13 @@ class Torch(Engine):
 
     def find_reach(self) -> Reach | None:
         """See :class:`Engine`."""
-        # Quantized layers look values up in tables, where what is not a number has no place.
-        return reaching.find(self, self.scale, spreads=self.quantization is None)
+        structure = self.model
+        if self.quantization is not None:
+            structure = copy.deepcopy(self.model)
+            for _, layer in quantized_layers(structure.net):
+                # It may look values up in tables, where what is not a number has no place.
+                layer.input_quantizer = None
+        return reaching.find(self, self.scale, structure)
 
     def bytes_per_pixel(self) -> float:
         """See :class:`Engine`."""
