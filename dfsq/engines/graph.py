@@ -102,7 +102,12 @@ class Graph(Engine):
         found to be; ``origin`` is the former, where it is at hand."""
         size = wire_of(session).size
         alone = "it takes images of {1}×{0} pixels alone: others go through it in windows, whose seams may show"
-        notes = (*model.notes, *(origin.notes if origin else ()), *([alone.format(*size)] if size else ()))
+        notes = (
+            *session.notes,
+            *model.notes,
+            *(origin.notes if origin else ()),
+            *([alone.format(*size)] if size else ()),
+        )
         super().__init__(info, session.description, quantization, notes)
         self._size = size
         self._model = model

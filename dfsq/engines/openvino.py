@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dfsq.checkpoint.sniffing import graph_format
 from dfsq.engines.description import INTEGERS, Description
-from dfsq.engines.processor import instruction_set
+from dfsq.engines.processor import instruction_set, overflows
 from dfsq.engines.registry import OPENVINO
 from dfsq.engines.session import PREFIX, Port, Session, Step, peak
 from dfsq.errors import UsageError
@@ -20,6 +20,7 @@ from dfsq.extras import require
 
 _DEVICE = "CPU"
 _PROBE = 48
+_SAFE = 64
 
 
 def open_session(graph: Path | bytes, precision: str, threads: int) -> Session:
@@ -49,6 +50,11 @@ class _OpenVino(Session):
         instructions = instruction_set(limited=True)
         if precision not in ("auto", used):
             raise UsageError(f"`precision` {precision} is not what this processor ({instructions}) has; leave it out")
+        if overflows(instructions) and _has_wide_weights(self._model):
+            self.notes = (
+                f"8-bit weights: on this processor ({instructions}, no VNNI) OpenVINO cuts off sums that do not fit into "
+                "16 bits, which may ruin the picture; quantize to 7 bits, as the recipe int8 does",
+            )
         version = library.__version__.partition("-")[0]
         self.description = Description("openvino", version, f"{INTEGERS * integers}{used}", instructions)
 
@@ -75,6 +81,13 @@ class _OpenVino(Session):
             reads = tuple(_name(each.get_source_output()) for each in node.inputs())
             steps.append(Step(reads, {} if weights else {_name(each): _bytes(each) for each in node.outputs()}))
         return peak(steps, [_name(each.get_node().input_value(0)) for each in model.outputs]) / _PROBE**2
+
+
+def _has_wide_weights(model: Any) -> bool:
+    """Whether convolutions have integer weights of which two, times 255, do not fit into 16 bits."""
+    constants = (node for node in model.get_ops() if node.get_type_name() == "Constant")
+    weights = (each.data for each in constants if each.get_element_type().get_type_name() == "i8")
+    return any(each.ndim == 4 and int(np.abs(each.astype(np.int16)).max(initial=0)) > _SAFE for each in weights)
 
 
 def _port(port: Any) -> Port:

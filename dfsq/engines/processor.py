@@ -21,6 +21,8 @@ _LADDER: tuple[tuple[str, str, frozenset[str]], ...] = (
     ("AMX", "AVX512_CORE_AMX", frozenset({"amx_tile", "amx_int8", "amx_bf16"})),
     ("AMX_FP16", "AVX512_CORE_AMX_FP16", frozenset({"amx_fp16"})),
 )
+_SUMS_IN_16_BITS = frozenset({"SSE4.1", "AVX", "AVX2", "AVX512"})
+"""Where two products of bytes are added up in 16 bits (vpmaddubsw), and what does not fit is cut off."""
 _LIMIT = "ONEDNN_MAX_CPU_ISA"
 
 
@@ -39,6 +41,11 @@ def instruction_set(limited: bool) -> str:
         allowed = [name for name in names if order.index(name) <= order.index(limit)]
         best = allowed[-1] if allowed else limit
     return best
+
+
+def overflows(instructions: str) -> bool:
+    """Whether products of an unsigned byte and one beyond ±64 may be cut off with this set of instructions."""
+    return instructions in _SUMS_IN_16_BITS
 
 
 @cache

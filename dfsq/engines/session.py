@@ -38,6 +38,8 @@ class Session(ABC):
     metadata: Mapping[str, str]
     """What is written into the graph."""
     description: Description
+    notes: tuple[str, ...] = ()
+    """What whoever runs it here should know, a line each."""
 
     @abstractmethod
     def run(self, images: NDArray[Any]) -> NDArray[Any]:
