@@ -85,7 +85,8 @@ def _translated(program: torch.export.ExportedProgram, model: SRModel, opset: in
             cause = error.__cause__ or error
             reason = " ".join(str(cause).split())[:300]
             raise DfsqError(
-                f"{model.info.architecture} cannot be exported: there is no ONNX operator for what it computes ({reason}); change its code"
+                f"{model.info.architecture} cannot be exported: there is no ONNX operator for what it computes "
+                f"({reason}); change its code"
             ) from error
     assert translated is not None
     integers.store_integers(translated.model.graph, model.net)
