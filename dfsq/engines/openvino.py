@@ -52,8 +52,8 @@ class _OpenVino(Session):
             raise UsageError(f"`precision` {precision} is not what this processor ({instructions}) has; leave it out")
         if overflows(instructions) and _has_wide_weights(self._model):
             self.notes = (
-                f"8-bit weights: on this processor ({instructions}, no VNNI) OpenVINO cuts off sums that do not fit into "
-                "16 bits, which may ruin the picture; quantize to 7 bits, as the recipe int8 does",
+                f"8-bit weights: on this processor ({instructions}, no VNNI) OpenVINO cuts off sums that do not fit "
+                "into 16 bits, which may ruin the picture; quantize to 7 bits, as the recipe int8 does",
             )
         version = library.__version__.partition("-")[0]
         self.description = Description("openvino", version, f"{INTEGERS * integers}{used}", instructions)
