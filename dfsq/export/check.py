@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dfsq.engines.registry import GRAPH_ENGINES
+from dfsq.engines.session import Session
 from dfsq.errors import DfsqError
 from dfsq.evaluation.bicubic import downscale, enlarge
 from dfsq.evaluation.metrics import psnr
 from dfsq.export.restless import restless
+from dfsq.extras import installed
 from dfsq.images.samples import NAMES, photograph
 from dfsq.model import SRModel
 
-ENGINES = ("onnxruntime", "openvino")
 FLOAT_LIMIT = 1e-4
 """Largest difference of a float graph, in 0–1."""
 GREY_LEVEL = 1 / 255
@@ -59,19 +61,21 @@ class Checked:
 
 def engines() -> tuple[str, ...]:
     """Those that are installed."""
-    return tuple(name for name in ENGINES if find_spec(name) is not None)
+    return tuple(name for name, entry in GRAPH_ENGINES.items() if installed(entry.library))
 
 
-def runner(engine: str, path: Path) -> Run:
-    """What runs the file ``path`` in ``engine``, in float32. Raises :class:`DfsqError` where the engine refuses it."""
+def opened(engine: str, path: Path) -> Session:
+    """The file ``path`` in ``engine``, in float32. Raises :class:`DfsqError` where the engine refuses it."""
     try:
-        return _onnxruntime(path) if engine == "onnxruntime" else _openvino(path)
+        module = import_module(GRAPH_ENGINES[engine].module)
+        session: Session = module.open_session(path, "f32", torch.get_num_threads())
     except Exception as error:  # each engine raises what it likes
         raise DfsqError(f"{engine} cannot load what was exported ({_reason(error)}); nothing was written") from error
+    return session
 
 
-def check(model: SRModel, engine: str, run: Run, facts: Mapping[str, Any], advance: Progress) -> Checked:
-    """Compare ``run`` with ``model`` on pictures of several sizes, a batch and the smallest size among them.
+def check(model: SRModel, engine: str, session: Session, facts: Mapping[str, Any], advance: Progress) -> Checked:
+    """Compare ``session`` with ``model`` on pictures of several sizes, a batch and the smallest size among them.
 
     ``facts`` are those of the file. Raises :class:`DfsqError` that says how far off it is, and at which size.
     """
@@ -81,7 +85,7 @@ def check(model: SRModel, engine: str, run: Run, facts: Mapping[str, Any], advan
     for number, (batch, height, width) in enumerate(shapes):
         advance(f"checking in {engine}", number, len(shapes))
         images = pictures(batch, height, width)
-        expected, found = _expected(model, images, facts), _found(run, images, facts, engine)
+        expected, found = _expected(model, images, facts), _found(session.run, images, facts, engine)
         where = f"at {height}×{width}" + f", {batch} images" * (batch > 1)
         compare = partial(_compared, engine, len(shapes), expected, images=images, scale=model.scale, where=where)
         result = compare(found)
@@ -89,7 +93,10 @@ def check(model: SRModel, engine: str, run: Run, facts: Mapping[str, Any], advan
             _judge_exact(result, float(expected.abs().max()), where)
         else:
             others = [compare(each) for each in _others(model, images, facts)]
-            _judge_rounded(result, others, where, by_psnr=height * width >= _SCORED)
+            try:
+                _judge_rounded(result, others, where, by_psnr=height * width >= _SCORED)
+            except DfsqError as error:
+                raise DfsqError("; ".join((str(error), *session.notes))) from error
         worst = Checked(
             engine,
             len(shapes),
@@ -199,25 +206,6 @@ def _judge_rounded(result: Checked, others: Sequence[Checked], where: str, by_ps
             f"at least {100 * share:.4g} % needed, and off by {result.psnr:.3f} dB, at most {psnr_limit:.2g} allowed; "
             "nothing was written"
         )
-
-
-def _onnxruntime(path: Path) -> Run:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda images: session.run(None, {name: images})[0]
-
-
-def _openvino(path: Path) -> Run:
-    import openvino
-
-    core = openvino.Core()
-    compiled = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda images: compiled(images)[0]
 
 
 def _reason(error: Exception) -> str:

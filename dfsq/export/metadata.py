@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from dfsq.artifact.model import header_of
@@ -43,6 +44,9 @@ def describe(model: SRModel, captured: Captured, uint8: bool) -> dict[str, Any]:
         "source": info.source,
         "source_sha256": info.source_sha256,
         "channels": info.channels,
+        "rgb_range": info.rgb_range,
+        "found": dict(info.found),
+        "fidelity": info.fidelity if info.fidelity is not None and isfinite(info.fidelity) else None,
         "input": {
             "name": "lr",
             "layout": "NHWC" if uint8 else "NCHW",

@@ -10,7 +10,7 @@ from typing import Any
 
 from dfsq.errors import UsageError
 from dfsq.export import metadata, onnx_file, openvino_ir
-from dfsq.export.check import Checked, check, engines, runner
+from dfsq.export.check import Checked, check, engines, opened
 from dfsq.export.graph import OPSET, to_onnx
 from dfsq.files import check_writable, write_atomically
 from dfsq.model import SRModel
@@ -76,4 +76,4 @@ def export(
 def _checks(
     model: SRModel, path: Path, able: tuple[str, ...], facts: dict[str, Any], advance: Callable[[str, int, int], None]
 ) -> tuple[Checked, ...]:
-    return tuple(check(model, engine, runner(engine, path), facts, advance) for engine in engines() if engine in able)
+    return tuple(check(model, engine, opened(engine, path), facts, advance) for engine in engines() if engine in able)
