@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.aiming import quantize_within
 from cli.calibrating import quantize_model
-from cli.console import note, print_report, print_table, size_text
+from cli.console import note, print_report, print_table, size_text, tell
+from cli.evaluate import GATE_FAILED
 from cli.loading import body_option, checkpoint_options, load_model
 from cli.options import (
     common_options,
@@ -20,7 +22,7 @@ from cli.options import (
     report_option,
 )
 from cli.outputs import check_artifact, check_inputs_survive, check_outputs, image_files, write_reports
-from cli.scoring import Gallery, find_sets, score_models
+from cli.scoring import Gallery, find_sets, mean_bits, score_models
 from cli.shares import share_document, share_facts
 from cli.values import Number, NumberFor, split_commas
 from dfsq import distributed, limits
@@ -28,6 +30,7 @@ from dfsq import distributed, limits
 if TYPE_CHECKING:
     from calibration import Recipe
     from dfsq.model import SRModel
+    from dfsq.report.gates import Check
 
 
 BITS = Number(int, limits.BITS)
@@ -47,6 +50,13 @@ BITS = Number(int, limits.BITS)
     "--avg-bits",
     type=Number(float, limits.BITS),
     help="Bits on average, more of them where the network is sensitive.  [default: the same for all layers]",
+)
+@click.option(
+    "--max-drop",
+    metavar="DB",
+    type=Number(float, limits.TARGET),
+    help="Raise bits of layers (int8: leave some in full precision) until the Y-PSNR drops by no more on images set "
+    "aside from --calib. Where that cannot be: the best is written, exit code 3.  [default: none]",
 )
 @click.option(
     "--scope",
@@ -134,6 +144,7 @@ def quantize(
     bits: int | None,
     w_bits: int | None,
     a_bits: int | None,
+    max_drop: float | None,
     recipe_name: str,
     calib: tuple[Path, ...],
     calib_is_lr: bool,
@@ -151,11 +162,12 @@ def quantize(
     compile_: bool,
     quiet: bool,
     **choices: Any,
-) -> None:
+) -> int:
     """Quantize CHECKPOINT (default: the embedded EDSR-baseline ×2) and write a safetensors artifact.
 
     \b
     dfsq quantize model.pth -o model.safetensors --bits 4 --calib photos/
+    dfsq quantize model.pth --recipe int8 --max-drop 0.05 --calib photos/
     dfsq quantize model.pth --recipe paper --eval Set5,Set14 --data benchmark/
     """
     if no_eval and (sets or reports):
@@ -180,7 +192,8 @@ def quantize(
 
     device = prepare(device, compile_)
     recipe = calibration.recipe(recipe_name, **changes)
-    output = output or Path(f"{Path(checkpoint).stem}-{_bits(recipe)}.safetensors")
+    within = "" if max_drop is None else f"-drop{max_drop:g}"
+    output = output or Path(f"{Path(checkpoint).stem}-{_bits(recipe)}{within}.safetensors")
     check_outputs([checkpoint, recipe_name, *map(str, calib)], [output], reports)
     check_artifact(output)
     model = load_model(
@@ -196,7 +209,12 @@ def quantize(
     )
     benchmarks = find_sets(data if sets else None, sets, model.scale, quiet)
     check_inputs_survive(image_files(benchmarks), (output, *reports))
-    quantized = quantize_model(model, recipe, calib, quiet, is_lr=calib_is_lr)
+    aim = None
+    if max_drop is None:
+        quantized = quantize_model(model, recipe, calib, quiet, is_lr=calib_is_lr)
+    else:
+        quantized, aim = quantize_within(model, recipe, calib, quiet, max_drop, is_lr=calib_is_lr)
+    checks = [] if aim is None else [aim.check(output.name)]
     size = dfsq.save(quantized, output)
     if not calib:
         note("calibrated on sample photographs; give your own with --calib PATH", quiet)
@@ -204,6 +222,8 @@ def quantize(
     facts = _facts(quantized, size) | share_facts(shares, "quantized", "with quantized weights alone")
     if not calib:
         facts["calibration"] += ", left halves of two sample photographs"
+    if aim is not None:
+        facts |= aim.facts()
     if not sets and not no_eval:
         facts["evaluated on"] = samples.NOTE
     report = None
@@ -214,14 +234,24 @@ def quantize(
         gallery = Gallery(*names)
         scored = score_models(((names[0], model, None), (names[1], quantized, size)), benchmarks, quiet, gallery.add)
         if not distributed.is_main():
-            return  # without the file that the report tells of
+            return _code(checks)  # without the file that the report tells of
         report = Report(scored, {"quantization": read_header(output), "multiply_adds": share_document(shares)})
-        write_reports(reports, report, f"{names[0]} at {bits_of(scored[1])}", facts, gallery.strips())
+        write_reports(reports, report, f"{names[0]} at {bits_of(scored[1])}", facts, gallery.strips(), checks)
     print_table(f"Wrote {output}", ("", ""), list(facts.items()))
     if recipe.avg_bits is not None:
         print_table("Allocation", ("layer", "weight bits", "activation bits"), _allocation(quantized), (1, 2))
     if report is not None:
         print_report(report)
+    for check in checks:
+        if check.passed:
+            note(str(check), quiet)
+        elif distributed.is_main():
+            tell(f"{check}; {output} is the best that was found")
+    return _code(checks)
+
+
+def _code(checks: Sequence[Check]) -> int:
+    return 0 if all(check.passed for check in checks) else GATE_FAILED
 
 
 def _facts(model: SRModel, size: int) -> dict[str, str]:
@@ -236,6 +266,8 @@ def _facts(model: SRModel, size: int) -> dict[str, str]:
     float32 = 4 * sum(parameter.numel() for parameter in model.parameters())
     bits = recipe["avg_bits"]
     width = f"W{recipe['w_bits']}A{recipe['a_bits']}" if bits is None else f"W{bits:g}A{bits:g} on average"
+    if "max_drop" in recipe:
+        width = "W{:g}A{:g} on average".format(*mean_bits(model))
     weights_alone = f", {len(layers) - inside} more at W{max(alone)}" if alone else ""
     return {
         "network": f"{model.info.architecture} ×{model.scale}",

@@ -80,10 +80,26 @@ def score_models(
             recipe = model.quantization.recipe if model.quantization else {}
             average = recipe.get("avg_bits")
             bits = (average or recipe.get("w_bits"), average or recipe.get("a_bits"))
+            if "max_drop" in recipe:
+                bits = mean_bits(model)
             reports.append(
                 ModelReport(name, model.info.architecture, model.scale, sets, *bits, size, model.info.identified())
             )
     return tuple(reports)
+
+
+def mean_bits(model: SRModel) -> tuple[float, float]:
+    """Mean bits of weights and of activations over the layers whose inputs are quantized, to 0.01, by parameters."""
+    from dfsq.nn import quantized_layers
+
+    found = [
+        (layer.quantized_weight.codes.numel(), layer.quantized_weight.bits, layer.input_quantizer.bits)
+        for _, layer in quantized_layers(model.net)
+        if layer.input_quantizer is not None
+    ]
+    total = sum(size for size, _, _ in found)
+    weights, inputs = (sum(each[0] * each[side] for each in found) / total for side in (1, 2))
+    return round(weights, 2), round(inputs, 2)
 
 
 class Gallery:

@@ -38,5 +38,7 @@ RGB_RANGE = Limits(0.01, 65535)
 ROWS = Limits(1, 1_000_000, "rows")
 """Of an image that are worked on at a time; more than any has stands for all."""
 DROP = Limits(-100, 100, "dB")
+TARGET = Limits(0, 100, "dB")
+"""A drop that quantization has to stay below."""
 TOLERANCE = Limits(0, 100, "dB")
 PSNR = Limits(0, 200, "dB")
