@@ -9,39 +9,54 @@ def least_that_holds(drop_after: Callable[[int], float], limit: float, predicted
     """The fewest steps after which the drop is at most ``limit``, or None where even all of them are not enough.
 
     ``drop_after(k)`` is the drop in dB after k of the ``len(predicted) − 1`` steps, which does not grow with k; a k is
-    asked for once. ``predicted[k]`` is the squared error that the output is expected to have then, up to a factor. It
-    only tells where to look first: from there the distance doubles until one number of steps holds and a lower one
-    does not, and is halved from then on.
+    asked for once. ``limit`` is 0 or more. ``predicted[k]`` is the squared error that the output is expected to have
+    then, up to a factor and a constant. It tells where to look next: that never decides, and where it is wrong the
+    distance is doubled until some number holds, and halved from then on.
     """
     last = len(predicted) - 1
-    drop = drop_after(0)
-    if drop <= limit:
+    drops = {0: drop_after(0)}
+    fails, holds = 0, 0
+    if drops[0] <= limit:
         return 0
-    fails, stride = 0, 1
-    while True:
-        if fails == last:
+    below: int | None = None
+    stride = 1
+    while drops[holds] > limit:
+        if holds == last:
             return None
-        guess = min(max(_guess(predicted, fails, drop, limit), fails + stride), last)
-        drop = drop_after(guess)
-        if drop <= limit:
-            break
-        fails, stride = guess, 2 * stride
-    holds, stride = guess, 1
+        guess = _guess(predicted, drops, below, fails, limit)
+        holds = min(max(guess, fails + stride), last)
+        drops[holds] = drop_after(holds)
+        if drops[holds] > limit:
+            below, fails, stride = fails, holds, 2 * stride
+    bisect = False
     while holds - fails > 1:
-        middle = (holds + fails) // 2
-        # Near a good guess first: it is rarely far off.
-        guess = max(holds - stride, middle) if stride > 0 else middle
-        if drop_after(guess) <= limit:
-            holds, stride = guess, 2 * stride
+        before = holds - fails
+        middle = fails + before // 2
+        guess = middle if bisect else min(max(_guess(predicted, drops, fails, holds, limit), fails + 1), holds - 1)
+        drops[guess] = drop_after(guess)
+        if drops[guess] <= limit:
+            holds = guess
         else:
-            fails, stride = guess, 0
+            fails = guess
+        bisect = not bisect and holds - fails > before / 2
     return holds
 
 
-def _guess(predicted: Sequence[float], steps: int, drop: float, limit: float) -> int:
-    """The steps whose predicted error makes up for as much of ``drop``, which is that after ``steps``, as must be.
+def _guess(predicted: Sequence[float], drops: dict[int, float], one: int | None, two: int, limit: float) -> int:
+    """The first number of steps whose predicted error should give ``limit``, from the drops after ``one`` and ``two``.
 
-    A drop of d dB is an error of 10^(d/10) − 1 beside that of the network itself.
+    Without ``one``, and where the two contradict the prediction, as if no error gave no drop.
     """
-    wanted = predicted[steps] * (10 ** (limit / 10) - 1) / (10 ** (min(drop, 100.0) / 10) - 1)
-    return next((index for index, error in enumerate(predicted) if error <= wanted), len(predicted) - 1)
+    here, wanted = _excess(drops[two]), _excess(limit)
+    slope = here / predicted[two] if predicted[two] > 0 else 0.0
+    if one is not None and predicted[one] > predicted[two] and _excess(drops[one]) > here:
+        slope = (_excess(drops[one]) - here) / (predicted[one] - predicted[two])
+    return next(
+        (index for index, error in enumerate(predicted) if here + slope * (error - predicted[two]) <= wanted),
+        len(predicted) - 1,
+    )
+
+
+def _excess(drop: float) -> float:
+    """Squared error that quantization adds to that of the network itself, as a share of it."""
+    return float(10 ** (min(max(drop, -100.0), 100.0) / 10)) - 1
