@@ -78,6 +78,14 @@ def shown(bits: LayerBits | None) -> str:
     return f"W{bits.w_bits}" + (f"A{bits.a_bits}" if bits.a_bits else "")
 
 
+def check(recipe: Recipe, max_drop: float) -> None:
+    """Raise :class:`UsageError` for a recipe that takes no target, and for a target that is none."""
+    if recipe.avg_bits is not None:
+        raise UsageError("`max_drop` takes the bits that it needs, `avg_bits` those it is given; choose one of them")
+    if not limits.TARGET.allow(max_drop):
+        raise UsageError(f"`max_drop` is {max_drop}; choose {limits.TARGET}")
+
+
 def quantize_within(
     model: SRModel,
     images: PatchStream | Iterable[Tensor],
@@ -99,10 +107,7 @@ def quantize_within(
     one gives. Raises what :func:`calibration.quantize` and :func:`dfsq.evaluate` raise, and :class:`UsageError` for a
     recipe with ``avg_bits``, a ``max_drop`` out of range, and a network that takes no gradients.
     """
-    if recipe.avg_bits is not None:
-        raise UsageError("`max_drop` takes the bits that it needs, `avg_bits` those it is given; choose one of them")
-    if not limits.TARGET.allow(max_drop):
-        raise UsageError(f"`max_drop` is {max_drop}; choose {limits.TARGET}")
+    check(recipe, max_drop)
     full = _scores(model, held_out, "Full precision", progress)
     search = _Search(Calibration(model, images, recipe, progress, hold=True), held_out, full, max_drop, progress)
     if search.drop_after(0) > max_drop:

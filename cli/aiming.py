@@ -38,10 +38,11 @@ class Aim:
             "set aside": "; ".join((*self.held_out.notes, ", ".join(target.images))),
             "drop there": f"{target.before:.3f} dB by the recipe alone, {target.taken.drop:.3f} dB as written, at most "
             f"{target.limit:g} asked for",
-            "raised": f"{len(target.raised)} layers in {target.taken.steps} of {target.possible} steps; tried: {tries}",
+            "raised": f"{_counted(len(target.raised), 'layer')}, by {target.taken.steps} of "
+            f"{_counted(target.possible, 'step')}; tried: {tries}",
         }
         if not target.possible:
-            facts["raised"] = "nothing; " + ("nothing had to be" if target.reached else "nothing can be")
+            facts["raised"] = "nothing had to be raised" if target.reached else "nothing is left to be raised"
         return facts | self._layers()
 
     def _layers(self) -> dict[str, str]:
@@ -52,6 +53,10 @@ class Aim:
         for name, (_, after) in self.target.raised.items():
             layers.setdefault(shown(after), []).append(name)
         return {f"raised to {bits}": ", ".join(names) for bits, names in sorted(layers.items())}
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" + "s" * (count != 1)
 
 
 def quantize_within(

@@ -184,6 +184,7 @@ def quantize(
 
     import calibration
     import dfsq
+    from calibration import target
     from dfsq.artifact import read_header
     from dfsq.evaluation import samples
     from dfsq.networks.multiply_adds import of_model
@@ -192,6 +193,8 @@ def quantize(
 
     device = prepare(device, compile_)
     recipe = calibration.recipe(recipe_name, **changes)
+    if max_drop is not None:
+        target.check(recipe, max_drop)
     within = "" if max_drop is None else f"-drop{max_drop:g}"
     output = output or Path(f"{Path(checkpoint).stem}-{_bits(recipe)}{within}.safetensors")
     check_outputs([checkpoint, recipe_name, *map(str, calib)], [output], reports)
