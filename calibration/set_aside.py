@@ -46,7 +46,8 @@ def set_aside(
     least = max(patch, _WINDOW + 3 * scale)
     aside = min(MOST, max(_FEWEST, len(files) // 4))
     found: list[tuple[Path | Image, Image]] = []
-    for each in _usable(files, seed, least):
+    unusable: list[str] = []
+    for each in _usable(files, seed, least, unusable.append):
         found.append(each)
         if len(found) == aside + _FEWEST:
             break
@@ -57,6 +58,8 @@ def set_aside(
         )
     notes = ["calibration images are LR: those set aside serve as HR, shrunk once more"] if is_lr else []
     if len(found) < 2 * _FEWEST:
+        for line in unusable:
+            on_skip(line)  # else whoever cuts patches tells of it
         notes.insert(0, f"fewer than {2 * _FEWEST} images: patches from one half of each, the drop on the other")
         halves = [(source, *_halves(image)) for source, image in found if max(image.shape[:2]) // 2 >= least]
         if not halves:
@@ -74,17 +77,23 @@ def set_aside(
     return rest, Benchmark(NAME, scale, pairs, tuple(notes))
 
 
-def _usable(files: Sequence[Path | Image], seed: int, least: int) -> Iterator[tuple[Path | Image, Image]]:
+def _usable(
+    files: Sequence[Path | Image], seed: int, least: int, on_skip: Callable[[str], None]
+) -> Iterator[tuple[Path | Image, Image]]:
     """Different images that are readable and large enough, in an order drawn by ``seed``."""
     seen = set()
     for index in np.random.default_rng(seed).permutation(len(files)):
         source = files[index]
         try:
             image = read_picture(source).rgb if isinstance(source, Path) else source
-        except ImageError:
-            continue  # whoever cuts patches tells of it
+        except ImageError as error:
+            on_skip(f"skipped: {error}")
+            continue
         digest = hashlib.sha256(image.tobytes()).digest()
-        if min(image.shape[:2]) >= least and digest not in seen:
+        if min(image.shape[:2]) < least:
+            where = source if isinstance(source, Path) else "image"
+            on_skip(f"skipped: {where} is {image.shape[1]}×{image.shape[0]}, smaller than {least}×{least}")
+        elif digest not in seen:
             seen.add(digest)
             yield source, image
 

@@ -76,7 +76,7 @@ def commands(out: str) -> list[tuple[str, ...]]:
         ("quantize", "model.pth", "-o", f"{out}/paper.safetensors", *SMALL, "--patches", "4", "--recipe", "paper"),
         ("quantize", "model.pth", "-o", f"{out}/mse.safetensors", *SMALL, "--patches", "2", "--recipe", "mse"),
         ("quantize", "model.pth", "-o", f"{out}/best.safetensors", *SMALL, "--patches", "2", "--recipe", "accurate"),
-        ("quantize", "model.pth", "-o", f"{out}/within.safetensors", *SMALL, "--patches", "4", *WITHIN),
+        ("quantize", "model.pth", "-o", f"{out}/within.safetensors", *SMALL, "--patches", "8", *WITHIN),
         ("eval", "model.pth", f"{out}/fast.safetensors", *scored, "--bicubic", *pictured),
         ("compare", "model.pth", *scored, *runs, "--report", f"{out}/compare.json"),
         ("upscale", f"{out}/fast.safetensors", "benchmark/Set14", "-o", f"{out}/upscaled"),
