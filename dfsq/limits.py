@@ -40,6 +40,8 @@ ROWS = Limits(1, 1_000_000, "rows")
 OVERLAP = Limits(0, 4096, "pixels")
 """Of windows, with their neighbours."""
 DROP = Limits(-100, 100, "dB")
+TARGET = Limits(0, 100, "dB")
+"""A drop that quantization has to stay below."""
 TOLERANCE = Limits(0, 100, "dB")
 PSNR = Limits(0, 200, "dB")
 OPSET = Limits(18, 23)
