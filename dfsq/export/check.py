@@ -31,8 +31,9 @@ SHARE = 0.999
 """Of the pixels of a quantized graph, and of bytes, that are within one grey level."""
 PSNR_LIMIT = 0.01
 """Largest difference in dB between what torch and an engine reach."""
-_SCORED = 1024
-"""Pixels of which a PSNR tells something: of a few hundred, one realization of rounding errors differs from another."""
+_LARGE = 1024
+"""Pixels of which shares and a PSNR tell something: in a few hundred, one value of another code is all that is seen."""
+_SHARE_OF_FEW = 0.95
 _OTHERS = 3
 """How often a quantized network is compared with itself."""
 _MARGIN = 2
@@ -94,7 +95,7 @@ def check(model: SRModel, engine: str, session: Session, facts: Mapping[str, Any
         else:
             others = [compare(each) for each in _others(model, images, facts)]
             try:
-                _judge_rounded(result, others, where, by_psnr=height * width >= _SCORED)
+                _judge_rounded(result, others, where, is_large=height * width >= _LARGE)
             except DfsqError as error:
                 raise DfsqError("; ".join((str(error), *session.notes))) from error
         worst = Checked(
@@ -102,7 +103,7 @@ def check(model: SRModel, engine: str, session: Session, facts: Mapping[str, Any
             len(shapes),
             max(worst.difference, result.difference),
             min(worst.share, result.share),
-            max(worst.psnr, result.psnr if height * width >= _SCORED else 0.0),
+            max(worst.psnr, result.psnr if height * width >= _LARGE else 0.0),
         )
     advance(f"checking in {engine}", len(shapes), len(shapes))
     return worst
@@ -195,11 +196,12 @@ def _judge_exact(result: Checked, peak: float, where: str) -> None:
         )
 
 
-def _judge_rounded(result: Checked, others: Sequence[Checked], where: str, by_psnr: bool) -> None:
+def _judge_rounded(result: Checked, others: Sequence[Checked], where: str, is_large: bool) -> None:
     """Raise :class:`DfsqError` where an engine is off by more than a grey level here and there, and by more than torch
     itself is where sums are rounded in other ways."""
-    share = min([SHARE, *(1 - _MARGIN * (1 - other.share) for other in others)])
-    psnr_limit = max([PSNR_LIMIT, *(_MARGIN * other.psnr for other in others)]) if by_psnr else torch.inf
+    usual = SHARE if is_large else _SHARE_OF_FEW
+    share = min([usual, *(1 - _MARGIN * (1 - other.share) for other in others)])
+    psnr_limit = max([PSNR_LIMIT, *(_MARGIN * other.psnr for other in others)]) if is_large else torch.inf
     if not (result.share >= share and result.psnr <= psnr_limit):
         raise DfsqError(
             f"{result.engine} is within a grey level on {100 * result.share:.2f} % of the pixels {where}, "
