@@ -22,7 +22,7 @@ from cli.options import (
     report_option,
 )
 from cli.outputs import check_artifact, check_inputs_survive, check_outputs, image_files, write_reports
-from cli.scoring import Gallery, find_sets, mean_bits, score_models
+from cli.scoring import Gallery, find_sets, score_models
 from cli.shares import share_document, share_facts
 from cli.values import Number, NumberFor, split_commas
 from dfsq import distributed, limits
@@ -269,8 +269,8 @@ def _facts(model: SRModel, size: int) -> dict[str, str]:
     float32 = 4 * sum(parameter.numel() for parameter in model.parameters())
     bits = recipe["avg_bits"]
     width = f"W{recipe['w_bits']}A{recipe['a_bits']}" if bits is None else f"W{bits:g}A{bits:g} on average"
-    if "max_drop" in recipe:
-        width = "W{:g}A{:g} on average".format(*mean_bits(model))
+    if "mean_w_bits" in recipe:
+        width = f"W{recipe['mean_w_bits']:g}A{recipe['mean_a_bits']:g} on average"
     weights_alone = f", {len(layers) - inside} more at W{max(alone)}" if alone else ""
     return {
         "network": f"{model.info.architecture} ×{model.scale}",

@@ -12,6 +12,7 @@ from cli.console import note, progress
 from cli.naming import distinct, stems
 
 if TYPE_CHECKING:
+    from dfsq.engines.engine import Engine
     from dfsq.evaluation.benchmarks import Benchmark
     from dfsq.evaluation.evaluator import Upscaled
     from dfsq.model import SRModel
@@ -54,13 +55,14 @@ def _noted(find: Callable[[], list[Benchmark]], quiet: bool) -> list[Benchmark]:
 
 
 def score_models(
-    models: Sequence[tuple[str, SRModel, int | None]],
+    models: Sequence[tuple[str, SRModel | Engine, int | None]],
     benchmarks: Sequence[Benchmark],
     quiet: bool,
     on_image: OnImage = lambda name, image: None,
 ) -> tuple[ModelReport, ...]:
-    """Evaluate models, given with their names and file sizes in bytes, on every set."""
+    """Evaluate models or engines, given with their names and file sizes in bytes, on every set."""
     from dfsq import evaluate
+    from dfsq.engines.opening import as_engine
     from dfsq.report.report import ModelReport
 
     total = sum(len(each.pairs) for each in benchmarks)
@@ -76,30 +78,21 @@ def score_models(
                 on_image(name, image)
 
             advance(name, 0, total)
-            sets = evaluate(model, benchmarks, on_image=count)
-            recipe = model.quantization.recipe if model.quantization else {}
-            average = recipe.get("avg_bits")
-            bits = (average or recipe.get("w_bits"), average or recipe.get("a_bits"))
-            if "max_drop" in recipe:
-                bits = mean_bits(model)
+            engine = as_engine(model, "evaluate")
+            sets = evaluate(engine, benchmarks, on_image=count)
             reports.append(
-                ModelReport(name, model.info.architecture, model.scale, sets, *bits, size, model.info.identified())
+                ModelReport(
+                    name,
+                    engine.info.architecture,
+                    engine.scale,
+                    sets,
+                    *engine.bits,
+                    size,
+                    engine.description,
+                    engine.info.identified(),
+                )
             )
     return tuple(reports)
-
-
-def mean_bits(model: SRModel) -> tuple[float, float]:
-    """Mean bits of weights and of activations over the layers whose inputs are quantized, to 0.01, by parameters."""
-    from dfsq.nn import quantized_layers
-
-    found = [
-        (layer.quantized_weight.codes.numel(), layer.quantized_weight.bits, layer.input_quantizer.bits)
-        for _, layer in quantized_layers(model.net)
-        if layer.input_quantizer is not None
-    ]
-    total = sum(size for size, _, _ in found)
-    weights, inputs = (sum(each[0] * each[side] for each in found) / total for side in (1, 2))
-    return round(weights, 2), round(inputs, 2)
 
 
 class Gallery:
