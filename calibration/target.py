@@ -21,6 +21,7 @@ from dfsq.evaluation.benchmarks import Benchmark
 from dfsq.evaluation.evaluator import evaluate
 from dfsq.evaluation.results import SetResult
 from dfsq.model import Quantization, SRModel
+from dfsq.nn import quantized_layers
 from dfsq.report.report import difference
 
 
@@ -167,9 +168,22 @@ class _Search:
         quantization = model.quantization
         assert quantization is not None
         model.quantization = Quantization(
-            {**quantization.recipe, "max_drop": self._limit}, {**quantization.calibration, **target.to_dict()}
+            {**quantization.recipe, "max_drop": self._limit, **_mean_bits(model)},
+            {**quantization.calibration, **target.to_dict()},
         )
         return model, target
+
+
+def _mean_bits(model: SRModel) -> dict[str, float]:
+    """What the model is called by: bits of weights and inputs on average over the layers that have both, by weights."""
+    found = [
+        (layer.quantized_weight.codes.numel(), layer.quantized_weight.bits, layer.input_quantizer.bits)
+        for _, layer in quantized_layers(model.net)
+        if layer.input_quantizer is not None
+    ]
+    total = sum(size for size, _, _ in found)
+    sides = {"mean_w_bits": 1, "mean_a_bits": 2}
+    return {key: round(sum(each[0] * each[side] for each in found) / total, 2) for key, side in sides.items() if total}
 
 
 def _scores(model: SRModel, held_out: Benchmark, what: str, progress: Progress) -> SetResult:

@@ -265,7 +265,7 @@ def _code(checks: Sequence[Check]) -> int:
 
 def _facts(model: SRModel, size: int) -> dict[str, str]:
     """The headline figures of a quantized model whose file takes ``size`` bytes."""
-    from dfsq.nn import mean_bits, quantized_layers
+    from dfsq.nn import quantized_layers
 
     assert model.quantization is not None
     recipe, calibration = model.quantization.recipe, model.quantization.calibration
@@ -275,8 +275,8 @@ def _facts(model: SRModel, size: int) -> dict[str, str]:
     float32 = 4 * sum(parameter.numel() for parameter in model.parameters())
     bits = recipe["avg_bits"]
     width = f"W{recipe['w_bits']}A{recipe['a_bits']}" if bits is None else f"W{bits:g}A{bits:g} on average"
-    if "max_drop" in recipe:
-        width = "W{:g}A{:g} on average".format(*mean_bits(model.net))
+    if "mean_w_bits" in recipe:
+        width = f"W{recipe['mean_w_bits']:g}A{recipe['mean_a_bits']:g} on average"
     weights_alone = f", {len(layers) - inside} more at W{max(alone)}" if alone else ""
     return {
         "network": f"{model.info.architecture} ×{model.scale}",

@@ -53,7 +53,8 @@ class Engine(ABC):
         recipe = self.quantization.recipe if self.quantization else {}
         average = recipe.get("avg_bits")
         usual = 8 if self.description.integers else None
-        return average or recipe.get("w_bits", usual), average or recipe.get("a_bits", usual)
+        mean = recipe.get("mean_w_bits", average), recipe.get("mean_a_bits", average)
+        return mean[0] or recipe.get("w_bits", usual), mean[1] or recipe.get("a_bits", usual)
 
     @abstractmethod
     def run(self, images: Tensor) -> Tensor:

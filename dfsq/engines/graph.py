@@ -250,7 +250,7 @@ def _quantization(header: object) -> Quantization | None:
     recipe, calibration = (header.get(key) if isinstance(header, dict) else None for key in ("recipe", "calibration"))
     if not isinstance(recipe, dict):
         return None
-    bits = {key: recipe.get(key) for key in ("w_bits", "a_bits", "avg_bits")}
+    bits = {key: recipe.get(key) for key in ("w_bits", "a_bits", "avg_bits", "mean_w_bits", "mean_a_bits")}
     sound = all(value is None or (isinstance(value, int | float) and 1 <= value <= 64) for value in bits.values())
     return Quantization(recipe if sound else {}, calibration if isinstance(calibration, dict) else {})
 

@@ -22,7 +22,7 @@ from dfsq.engines.scratch import Scratch
 from dfsq.engines.strips import run_in_strips
 from dfsq.errors import UsageError
 from dfsq.model import SRModel
-from dfsq.nn import mean_bits, quantized_layers
+from dfsq.nn import quantized_layers
 
 _BAND = 256
 """Rows of a result in scratch files that are handed on together."""
@@ -44,12 +44,6 @@ class Torch(Engine):
         on = instruction_set(limited=True) if device.type == "cpu" else str(device)
         description = Description(TORCH, torch.__version__.partition("+")[0], self.precision, on)
         super().__init__(model.info, description, model.quantization, model.notes)
-
-    @property
-    def bits(self) -> tuple[float | None, float | None]:
-        """See :class:`Engine`: of layers that were raised the mean."""
-        raised = self.quantization is not None and "max_drop" in self.quantization.recipe
-        return mean_bits(self.model.net) if raised else super().bits
 
     @property
     def device(self) -> torch.device:

@@ -27,7 +27,6 @@ __all__ = [
     "channel_axis",
     "counterpart",
     "input_channels",
-    "mean_bits",
     "quantized_layers",
     "replace",
 ]
@@ -74,15 +73,3 @@ def quantized_layers(net: nn.Module) -> Iterator[tuple[str, QuantizedLayer]]:
     for name, layer in net.named_modules():
         if isinstance(layer, QuantizedConv2d | QuantizedLinear):
             yield name, layer
-
-
-def mean_bits(net: nn.Module) -> tuple[float, float]:
-    """Mean bits of weights and of activations over the layers whose inputs are quantized, to 0.01, by parameters."""
-    found = [
-        (layer.quantized_weight.codes.numel(), layer.quantized_weight.bits, layer.input_quantizer.bits)
-        for _, layer in quantized_layers(net)
-        if layer.input_quantizer is not None
-    ]
-    total = sum(size for size, _, _ in found)
-    weights, inputs = (sum(each[0] * each[side] for each in found) / total for side in (1, 2))
-    return round(weights, 2), round(inputs, 2)
