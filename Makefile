@@ -27,7 +27,7 @@ install: $(INSTALLED)
 CONSTRAINTS ?= constraints.txt
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[dev,zoo]'
+	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[dev,zoo,onnx,openvino]'
 	touch $@
 
 bench: $(INSTALLED)

@@ -198,7 +198,7 @@ def table(measured: Mapping[str, Mapping[str, Any]]) -> str:
             shown = ""
     found = sorted({row["instructions"] for row in measured.values() if "instructions" in row})
     note = (
-        "Drops of Y-PSNR in dB, scored in the engine; size against the parameters in float32; how many times as fast as "
+        "Drops of Y-PSNR in dB, scored in the engine; size against parameters in float32; how many times as fast as "
         f"FP32 in the same engine and in torch, for {SIZE}×{SIZE} pixels: medians, all systems in turns, "
         f"{torch.get_num_threads()} threads{', ' + ', '.join(found) if found else ''}."
     )

@@ -7,7 +7,7 @@ Weights are allocated by parameter count, activations by element count, each exa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -91,6 +91,30 @@ def mixed_precision(
         for name, bits in plan.items()
         if not bits.outside and name in sensitivities and not any(fnmatchcase(name, each) for each in fixed)
     ]
+    found = choices(model, names, batches, sensitivities, recipe, widths)
+    w_bits = allocate({name: each.weights for name, each in found.items()}, recipe.avg_bits)
+    a_bits = allocate({name: each.inputs for name, each in found.items()}, recipe.avg_bits)
+    return {**plan, **{name: LayerBits(w_bits[name], a_bits[name]) for name in names}}
+
+
+@dataclass(frozen=True)
+class LayerChoices:
+    """What the bits of one layer do."""
+
+    weights: Choice
+    inputs: Choice
+
+
+@torch.inference_mode()
+def choices(
+    model: SRModel,
+    names: Sequence[str],
+    batches: Iterable[Tensor],
+    sensitivities: Mapping[str, Sensitivity],
+    recipe: Recipe,
+    widths: Sequence[int],
+) -> dict[str, LayerChoices]:
+    """What each of ``widths`` bits does for the layers called ``names``, all of which have sensitivities."""
     views = {name: _View(model.net.get_submodule(name), recipe) for name in names}
     handles = [model.net.get_submodule(name).register_forward_pre_hook(view.see) for name, view in views.items()]
     try:
@@ -100,15 +124,13 @@ def mixed_precision(
         for handle in handles:
             handle.remove()
     universal = recipe.universal_set
-    w_bits = allocate(
-        {name: view.weight_choice(sensitivities[name], universal, widths) for name, view in views.items()},
-        recipe.avg_bits,
-    )
-    a_bits = allocate(
-        {name: view.input_choice(sensitivities[name], universal, widths) for name, view in views.items()},
-        recipe.avg_bits,
-    )
-    return {**plan, **{name: LayerBits(w_bits[name], a_bits[name]) for name in names}}
+    return {
+        name: LayerChoices(
+            view.weight_choice(sensitivities[name], universal, widths),
+            view.input_choice(sensitivities[name], universal, widths),
+        )
+        for name, view in views.items()
+    }
 
 
 class _View:
@@ -139,7 +161,7 @@ class _View:
         return Choice(self._elements, _errors(self._observer.histogram(), weights, universal, widths))
 
     def weight_choice(self, sensitivity: Sensitivity, universal: UniversalSet, widths: Iterable[int]) -> Choice:
-        bins, scale = weight_bins(self._layer.weight.float(), universal)
+        bins, scale = weight_bins(self._layer.weight.detach().float(), universal)
         histogram = torch.zeros(len(bins), universal.bins, dtype=torch.int64)
         histogram.scatter_add_(1, bins.long(), torch.ones_like(bins, dtype=torch.int64))
         inputs = torch.stack([weights_of_errors(each.mean_square()).sum() for each in self._moments])

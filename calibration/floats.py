@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from calibration.layers import LayerBits, Observer, make_input_quantizer, make_observer
+from calibration.outputs import output_errors
 from calibration.ranges import ChannelRanges
 from calibration.recipe import Recipe
 from calibration.sensitivity import Sensitivity
@@ -42,14 +43,14 @@ def layer_costs(model: SRModel) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def input_errors(
+def rounding_errors(
     model: SRModel,
     plan: Mapping[str, LayerBits],
     images: Sequence[Tensor],
     sensitivities: Mapping[str, Sensitivity],
     recipe: Recipe,
 ) -> dict[str, float]:
-    """What rounding the input of each layer to integers adds to the squared error of an output value.
+    """What rounding the input of each layer to integers, and its output, adds to the squared error of an output value.
 
     An error that is uniform within steps of s has the variance s² / 12; those of other channels and pixels do not
     know of it. Layers whose input is no integer have no entry.
@@ -79,6 +80,9 @@ def input_errors(
             exact = quantizer.factors is None and recipe.selector == "equalized" and _is_image(observer)
             steps = quantizer.steps.double().cpu()
             errors[name] = 0.0 if exact else float((sensitivity.inputs.diagonal() * steps.square()).sum() / 12)
+    if any(bits.outputs for bits in plan.values()):
+        for name, error in output_errors(model, plan, images, sensitivities).items():
+            errors[name] = errors.get(name, 0.0) + error
     return errors
 
 

@@ -48,7 +48,7 @@ class PatchStream:
         self.patches = patches
         self.patch = patch_size // scale
         """Height and width of an LR patch in pixels."""
-        self._sources = _files(sources, on_skip)
+        self._sources = listed(sources, on_skip)
         self._scale = 1 if is_lr else scale
         self._seed = seed
         self._on_skip = on_skip
@@ -111,7 +111,9 @@ class PatchStream:
         return picture.rgb
 
 
-def _files(sources: Sequence[str | Path | Image], on_skip: Callable[[str], None]) -> list[Path | Image]:
+def listed(sources: Sequence[str | Path | Image], on_skip: Callable[[str], None]) -> list[Path | Image]:
+    """The images that ``sources`` name, folders by their content. Raises :class:`UsageError` and :class:`ImageError`
+    where there are none."""
     found: list[Path | Image] = []
     for source in sources:
         if isinstance(source, np.ndarray):

@@ -24,6 +24,8 @@ from dfsq.networks.own import check_wrapped
 from dfsq.networks.scope import QUANTIZABLE, quantizable_layers, shifts_colours, without_maps
 from dfsq.nn import QuantizedLayer, counterpart, quantized_layers, replace
 
+Plan = Mapping[str, LayerBits]
+"""Bits of the layers that are quantized, by name."""
 MIN_OUTSIDE = 1000
 """Layers outside the body scope with fewer weights stay as they are: nothing would be saved."""
 
@@ -44,82 +46,112 @@ def quantize(
     cannot be copied, a network that :func:`dfsq.wrap` has to wrap first, no images, or images of several sizes where
     they need one.
     """
-    check_wrapped(model, "quantize")
-    recipe = recipe or Recipe()
-    if model.quantization is not None:
-        raise UsageError("the model is quantized already; start from the full-precision checkpoint")
-    plan = plan_layers(model, recipe)
-    quantized = _copied(model)
-    # Patches are small; what must not pile up are activations.
-    if recipe.compensation or recipe.feedback or recipe.avg_bits or recipe.float_share:
-        batches = [batch.to(_device(model)) for batch in images]
-        if len({batch.shape[1:] for batch in batches}) != 1:
-            raise UsageError("calibration needs images, all of one size with compensation, feedback or avg_bits")
-        # Sums in floating point, and layers that wait for one another: the work of one process.
-        work = partial(_quantize_by_sensitivity, model, quantized, plan, recipe=recipe, progress=progress)
-        (layers,) = distributed.share([batches], work)
-    else:
-        layers = _quantize_in_parallel(model, plan, images, {}, recipe, progress)
-    for name, layer in layers.items():
-        replace(quantized.net, name, layer.to(_device(model)))
-    quantized.quantization = Quantization(recipe.to_dict(), _describe(images))
-    return quantized
+    run = Calibration(model, images, recipe or Recipe(), progress)
+    return run.quantized(run.plan, progress)
 
 
-def _quantize_by_sensitivity(
-    model: SRModel,
-    quantized: SRModel,
-    plan: Mapping[str, LayerBits],
-    batches: Sequence[Tensor],
-    recipe: Recipe,
-    progress: Progress,
-) -> dict[str, QuantizedLayer]:
-    """Quantized layers by name, where it matters how the output of ``model`` reacts; ``quantized`` is a copy of it."""
-    sensitivities = measure(model, list(plan), batches, recipe.seed, progress)
-    if recipe.avg_bits:
-        progress("Allocating bits", 0, 0)
-        plan = mixed_precision(model, plan, batches, sensitivities, recipe)
-    if recipe.float_share:
-        errors = floats.input_errors(model, plan, batches, sensitivities, recipe)
-        for name, error in outputs.output_errors(model, plan, batches, sensitivities).items():
-            errors[name] = errors.get(name, 0.0) + error
-        plan = floats.without_costliest(plan, errors, floats.layer_costs(model), recipe.float_share)
-    if recipe.target == "onnxruntime":
-        plan = outputs.with_outputs(model, plan, batches[0][:1])
-    if recipe.target == "onnxruntime":
-        progress("Equalizing channels", 0, 0)
-        sensitivities = folding.fold(quantized, plan, batches, sensitivities)
-    if not recipe.compensation:
-        return _quantize_in_parallel(model, plan, batches, sensitivities, recipe, progress)
-    sequential.quantize_layers(quantized, plan, torch.cat(list(batches)), sensitivities, recipe, progress)
-    return dict(quantized_layers(quantized.net))
+class Calibration:
+    """A full-precision model, and what calibration sees of it: to be quantized under one plan after another.
 
+    What does not depend on the plan is found once: sensitivities, what layers are given, layers quantized already.
+    """
 
-def _quantize_in_parallel(
-    model: SRModel,
-    plan: Mapping[str, LayerBits],
-    images: PatchStream | Iterable[Tensor],
-    sensitivities: Mapping[str, Sensitivity],
-    recipe: Recipe,
-    progress: Progress,
-) -> dict[str, QuantizedLayer]:
-    """Quantized layers by name, from one pass of ``model`` over the images."""
-    observers = observe(model, [name for name, bits in plan.items() if bits.a_bits], images, recipe, progress)
+    def __init__(
+        self,
+        model: SRModel,
+        images: PatchStream | Iterable[Tensor],
+        recipe: Recipe,
+        progress: Progress,
+        hold: bool = False,
+    ) -> None:
+        """As for :func:`quantize`, and raises as it does; ``hold`` the images where the recipe needs them once."""
+        check_wrapped(model, "quantize")
+        if model.quantization is not None:
+            raise UsageError("the model is quantized already; start from the full-precision checkpoint")
+        self.model = model
+        self.recipe = recipe
+        self.plan = plan_layers(model, recipe)
+        """Bits of the layers that the recipe quantizes, by name."""
+        self.sensitivities: Mapping[str, Sensitivity] = {}
+        """Where the recipe goes by them."""
+        self.images = images
+        """Batches in a list where they are held."""
+        self._described = images
+        self._observers: dict[str, Observer] | None = None
+        self._made: dict[tuple[str, LayerBits], QuantizedLayer] = {}
+        _copied(model)  # what cannot be is not worth the work
+        self._by_sensitivity = bool(recipe.compensation or recipe.feedback or recipe.avg_bits or recipe.float_share)
+        # Patches are small; what must not pile up are activations.
+        if self._by_sensitivity or hold:
+            self.images = [batch.to(_device(model)) for batch in images]
+        if self._by_sensitivity:
+            if len({batch.shape[1:] for batch in self.images}) != 1:
+                raise UsageError("calibration needs images, all of one size with compensation, feedback or avg_bits")
+            # Sums in floating point: the work of one process.
+            ((self.sensitivities, self.plan),) = distributed.share([self.images], partial(self._weigh, progress))
 
-    def choose(item: tuple[int, str]) -> QuantizedLayer:
-        done, name = item
-        progress("Selecting points", done, len(plan))
-        layer, bits = model.net.get_submodule(name), plan[name]
-        assert isinstance(layer, QUANTIZABLE)
-        quantizer = None
-        if bits.a_bits is not None and observers[name].samples:
-            quantizer = make_input_quantizer(layer, observers[name], bits.a_bits, sensitivities.get(name), recipe)
-        layer = adapted(layer, quantizer)
-        return counterpart(copy.deepcopy(layer), make_weight(layer.weight, bits, recipe), quantizer)
+    def _weigh(self, progress: Progress, batches: Sequence[Tensor]) -> tuple[Mapping[str, Sensitivity], Plan]:
+        """How the output reacts to errors in the layers, and the plan that follows from it."""
+        model, recipe, plan = self.model, self.recipe, self.plan
+        sensitivities = measure(model, list(plan), batches, recipe.seed, progress)
+        if recipe.target == "onnxruntime":
+            plan = outputs.with_outputs(model, plan, batches[0][:1])
+        if recipe.avg_bits:
+            progress("Allocating bits", 0, 0)
+            plan = mixed_precision(model, plan, batches, sensitivities, recipe)
+        if recipe.float_share:
+            errors = floats.rounding_errors(model, plan, batches, sensitivities, recipe)
+            plan = floats.without_costliest(plan, errors, floats.layer_costs(model), recipe.float_share)
+        return sensitivities, plan
 
-    chosen = distributed.share(list(enumerate(plan)), choose)
-    progress("Selecting points", len(plan), len(plan))
-    return dict(zip(plan, chosen, strict=True))
+    def quantized(self, plan: Plan, progress: Progress) -> SRModel:
+        """A new model whose layers have the bits that ``plan`` says; those that it does not name stay as they are."""
+        quantized = _copied(self.model)
+        if self._by_sensitivity:
+            # Layers wait for one another: the work of one process.
+            (layers,) = distributed.share([plan], partial(self._one_after_the_other, quantized, progress))
+        else:
+            layers = self._at_once(progress, plan)
+        for name, layer in layers.items():
+            replace(quantized.net, name, layer.to(_device(self.model)))
+        quantized.quantization = Quantization(self.recipe.to_dict(), _describe(self._described))
+        return quantized
+
+    def _one_after_the_other(self, quantized: SRModel, progress: Progress, plan: Plan) -> dict[str, QuantizedLayer]:
+        """Quantized layers by name, where it matters how the output reacts; ``quantized`` is a copy of the model."""
+        if not self.recipe.compensation:
+            return self._at_once(progress, plan)
+        sensitivities = self.sensitivities
+        if self.recipe.target == "onnxruntime":
+            sensitivities = folding.fold(quantized, plan, list(self.images), sensitivities)
+        images = torch.cat(list(self.images))
+        sequential.quantize_layers(quantized, plan, images, sensitivities, self.recipe, progress)
+        return dict(quantized_layers(quantized.net))
+
+    def _at_once(self, progress: Progress, plan: Plan) -> dict[str, QuantizedLayer]:
+        """Quantized layers by name, from one pass of the model over the images."""
+        if self._observers is None:
+            names = [name for name, bits in self.plan.items() if bits.a_bits]
+            self._observers = observe(self.model, names, self.images, self.recipe, progress)
+        observers = self._observers
+
+        def choose(item: tuple[int, str]) -> QuantizedLayer:
+            done, name = item
+            progress("Selecting points", done, len(missing))
+            layer, bits = self.model.net.get_submodule(name), plan[name]
+            assert isinstance(layer, QUANTIZABLE)
+            quantizer = None
+            if bits.a_bits is not None and observers[name].samples:
+                sensitivity = self.sensitivities.get(name)
+                quantizer = make_input_quantizer(layer, observers[name], bits.a_bits, sensitivity, self.recipe)
+            layer = adapted(layer, quantizer)
+            return counterpart(copy.deepcopy(layer), make_weight(layer.weight, bits, self.recipe), quantizer)
+
+        missing = [(name, bits) for name, bits in plan.items() if (name, bits) not in self._made]
+        chosen = distributed.share(list(enumerate(name for name, _ in missing)), choose)
+        progress("Selecting points", len(missing), len(missing))
+        self._made.update(zip(missing, chosen, strict=True))
+        return {name: self._made[name, bits] for name, bits in plan.items()}
 
 
 def plan_layers(model: SRModel, recipe: Recipe) -> Mapping[str, LayerBits]:

@@ -116,6 +116,11 @@ class Recipe:
             )
 
     @property
+    def for_engines(self) -> bool:
+        """Whether it makes integers that engines run, whose bits are those that engines take."""
+        return self.weights == "symmetric"
+
+    @property
     def universal_set(self) -> UniversalSet:
         """The set that quantization points are selected from."""
         return UniversalSet(self.words)

@@ -53,7 +53,7 @@ def measure(
                 if not output.requires_grad:
                     raise UsageError(
                         "the network takes no gradients (no_grad or detach in its forward pass), which `compensation`, "
-                        "`feedback` and `avg_bits` need; choose a recipe without them"
+                        "`feedback`, `avg_bits` and `max_drop` need; do without them"
                     )
                 signs = torch.randint(0, 2, output.shape, generator=generator).to(output) * 2 - 1
                 tensors = [tensor for *_, tensor in reached]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.console import note, progress
 
 if TYPE_CHECKING:
-    from calibration import Recipe
+    from calibration import PatchStream, Recipe
+    from calibration.images import Image
     from dfsq.model import SRModel
 
 
@@ -19,8 +21,17 @@ def quantize_model(
     import calibration
     from dfsq.evaluation import samples
 
-    patches = calibration.PatchStream(
-        images or samples.calibration_images(),
+    patches = patches_of(model, recipe, images or samples.calibration_images(), quiet, is_lr=is_lr)
+    with progress(quiet) as advance:
+        return calibration.quantize(model, patches, recipe, advance)
+
+
+def patches_of(model: SRModel, recipe: Recipe, images: Sequence[Path | Image], quiet: bool, is_lr: bool) -> PatchStream:
+    """Patches of ``images`` as ``recipe`` wants them; what is passed over is noted."""
+    import calibration
+
+    return calibration.PatchStream(
+        images,
         scale=model.scale,
         patches=recipe.patches,
         patch_size=recipe.patch_size,
@@ -28,5 +39,3 @@ def quantize_model(
         is_lr=is_lr,
         on_skip=lambda reason: note(reason, quiet),
     )
-    with progress(quiet) as advance:
-        return calibration.quantize(model, patches, recipe, advance)

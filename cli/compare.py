@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import click
 
 from cli.calibrating import quantize_model
 from cli.console import note, print_table
+from cli.engines import check_engine, engine_of, engine_options
 from cli.loading import body_option, checkpoint_options, load_model
 from cli.options import (
     common_options,
@@ -80,6 +82,7 @@ def _bits(context: click.Context, option: click.Parameter, values: tuple[str, ..
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone, unrounded.  [default: a table]")
 @report_option
+@engine_options
 @checkpoint_options
 @body_option
 @compile_option
@@ -95,6 +98,8 @@ def compare(
     sets: tuple[str, ...],
     as_json: bool,
     reports: tuple[Path, ...],
+    engine: str | None,
+    precision: str,
     device: str,
     compile_: bool,
     quiet: bool,
@@ -116,6 +121,7 @@ def compare(
     from dfsq.report.json_report import to_json
     from dfsq.report.report import Report
 
+    check_engine(engine, [checkpoint], device=device != "cpu", compile=compile_)
     device = prepare(device, compile_)
     check_outputs((checkpoint, *recipes, *calib), [], reports)
     shared = {} if patches is None else {"patches": patches}
@@ -127,14 +133,15 @@ def compare(
     check_inputs_survive(image_files(found), reports)
     if not data:
         note(f"no --data: {samples.NOTE}", quiet)
-    scored = list(score_models([(Path(checkpoint).name, model, None)], found, quiet))
+    run_in = partial(engine_of, quiet=quiet, engine=engine, precision=precision)
+    scored = list(score_models([(Path(checkpoint).name, run_in(model), None)], found, quiet))
 
     def run(recipe: Recipe) -> tuple[ModelReport, float]:
         started = time.monotonic()
         quantized, size = _quantize(model, recipe, calib, quiet)
         seconds = time.monotonic() - started
         name = f"{recipe.name} W{recipe.w_bits}A{recipe.a_bits}"
-        return score_models([(name, quantized, size)], found, quiet)[0], seconds
+        return score_models([(name, run_in(quantized), size)], found, quiet)[0], seconds
 
     seconds = {}
     for row, taken in distributed.share(chosen, run):

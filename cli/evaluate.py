@@ -12,7 +12,8 @@ import click
 from click.core import ParameterSource
 
 from cli.console import note, print_report, print_text, tell
-from cli.loading import checkpoint_options, load_model
+from cli.engines import check_engine, engine_options, open_engine
+from cli.loading import checkpoint_options
 from cli.options import (
     common_options,
     compile_option,
@@ -28,9 +29,9 @@ from dfsq import distributed, limits
 from dfsq.files import make_folder
 
 if TYPE_CHECKING:
+    from dfsq.engines.engine import Engine
     from dfsq.evaluation.benchmarks import Benchmark
     from dfsq.evaluation.evaluator import Upscaled
-    from dfsq.model import SRModel
     from dfsq.report.gates import Check
     from dfsq.report.report import Report
 
@@ -89,6 +90,7 @@ GATE_FAILED = 3
     show_default=True,
     help="Allowance of --baseline.",
 )
+@engine_options
 @checkpoint_options
 @compile_option
 @quiet_option
@@ -108,16 +110,19 @@ def evaluate(
     min_psnr: tuple[tuple[str, float], ...],
     baseline: Path | None,
     tolerance: float,
+    engine: str | None,
+    precision: str,
     device: str,
     compile_: bool,
     quiet: bool,
     **overrides: Any,
 ) -> int:
-    """Score checkpoints and artifacts on benchmark sets; drops are against the first.
+    """Score checkpoints, artifacts and graphs (.onnx, OpenVINO's .xml) on benchmark sets; drops are against the first.
 
     \b
     dfsq eval model.pth model-w4a4.safetensors --data benchmark/ --set Set5,Set14
     dfsq eval model.pth model-w4a4.safetensors --hr photos/ --max-drop 0.1
+    dfsq eval model.pth model.onnx --data benchmark/ --set Set5
     """
     context = click.get_current_context()
     if hr and context.get_parameter_source("data") is ParameterSource.ENVIRONMENT:
@@ -128,12 +133,13 @@ def evaluate(
     from dfsq.report.json_report import read_json
     from dfsq.report.report import ModelReport, Report
 
+    check_engine(engine, models, device=device != "cpu", compile=compile_)
     device = prepare(device, compile_)
     inputs: tuple[str | Path, ...] = (*models, *(path for path in (baseline, hr, lr) if path))
     check_outputs(inputs, [], reports)
     earlier = read_json(baseline) if baseline else None
     loaded = [
-        (name, load_model(path, quiet, device=device, **overrides), _size(path))
+        (name, open_engine(path, quiet, engine, precision, device=device, **overrides), _size(path))
         for name, path in _names(models).items()
     ]
     scale = _common_scale(loaded)
@@ -199,7 +205,7 @@ def _size(path: str) -> int | None:
     return Path(path).stat().st_size if Path(path).exists() else None
 
 
-def _common_scale(models: list[tuple[str, SRModel, int | None]]) -> int:
+def _common_scale(models: list[tuple[str, Engine, int | None]]) -> int:
     from dfsq.errors import UsageError
 
     scales = {model.scale for _, model, _ in models}
@@ -209,7 +215,7 @@ def _common_scale(models: list[tuple[str, SRModel, int | None]]) -> int:
     return scales.pop()
 
 
-def _planned(models: list[tuple[str, SRModel, int | None]], benchmarks: list[Benchmark]) -> Report:
+def _planned(models: list[tuple[str, Engine, int | None]], benchmarks: list[Benchmark]) -> Report:
     """The report to come, without its scores."""
     from dfsq.evaluation.results import ImageResult, Scores, SetResult
     from dfsq.report.report import ModelReport, Report

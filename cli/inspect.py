@@ -143,4 +143,8 @@ def _shape(model: SRModel, name: str) -> str:
 def _plain(value: Any) -> str:
     if value is None or value == []:
         return "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {each}" for key, each in value.items()) or "none"
+    if isinstance(value, list) and not all(isinstance(each, int) for each in value):
+        return ", ".join(map(str, value))
     return "×".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from ast import literal_eval
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -99,8 +99,17 @@ def load_model(path: str, quiet: bool, **overrides: Any) -> SRModel:
     import dfsq
 
     model = dfsq.load(path, **overrides)
-    group = click.get_current_context().find_root().command
-    for line in model.notes:
-        message = with_flags(line, group) if isinstance(group, click.Group) else line
-        note(f"{path}: {message}", quiet)
+    tell_notes(path, model.notes, quiet)
     return model
+
+
+def tell_notes(path: str, notes: Iterable[str], quiet: bool) -> None:
+    """Print what the user should know of the model in ``path`` on stderr."""
+    for line in notes:
+        note(f"{path}: {flagged(line)}", quiet)
+
+
+def flagged(message: str) -> str:
+    """``message`` of the library with flags for the parameters that it names."""
+    group = click.get_current_context().find_root().command
+    return with_flags(message, group) if isinstance(group, click.Group) else message

@@ -17,6 +17,7 @@ from cli.compare import compare
 from cli.console import tell
 from cli.demo import demo
 from cli.evaluate import evaluate
+from cli.export import export
 from cli.flags import with_flags
 from cli.inspect import inspect
 from cli.networks import networks
@@ -43,7 +44,7 @@ def group() -> None:
     """Quantize pretrained super-resolution networks to 8…2 bits, and measure what that costs."""
 
 
-for command in (quantize, evaluate, compare, upscale, inspect, networks, recipes, demo):
+for command in (quantize, evaluate, compare, upscale, export, inspect, networks, recipes, demo):
     group.add_command(command)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.aiming import quantize_within
 from cli.calibrating import quantize_model
-from cli.console import note, print_report, print_table, size_text
+from cli.console import note, print_report, print_table, size_text, tell
+from cli.evaluate import GATE_FAILED
 from cli.loading import body_option, checkpoint_options, load_model
 from cli.options import (
     common_options,
@@ -28,6 +30,7 @@ from dfsq import distributed, limits
 if TYPE_CHECKING:
     from calibration import Recipe
     from dfsq.model import SRModel
+    from dfsq.report.gates import Check
 
 
 BITS = Number(int, limits.BITS)
@@ -49,19 +52,26 @@ BITS = Number(int, limits.BITS)
     help="Bits on average, more of them where the network is sensitive.  [default: the same for all layers]",
 )
 @click.option(
+    "--max-drop",
+    metavar="DB",
+    type=Number(float, limits.TARGET),
+    help="Raise bits of layers (int8: leave some in full precision) until the Y-PSNR drops by no more on images set "
+    "aside from --calib. Where that cannot be: the best is written, exit code 3.  [default: none]",
+)
+@click.option(
     "--scope",
     type=click.Choice(["body", "all"]),
-    help="all: activations outside the body too, at --outside-bits.  [default: the recipe's; those shipped body]",
+    help="all: activations outside the body too, at --outside-bits.  [default: the recipe's; int8 all, others body]",
 )
 @click.option(
     "--recipe",
     "recipe_name",
     default="fast",
     show_default=True,
-    help="fast, accurate, paper (DFSQ as published), or a YAML file.",
+    help="fast, accurate, int8 (what engines run, see `dfsq export`), paper (DFSQ as published), or a YAML file.",
 )
 @click.option("--selector", help="Point selection: exact, kmeans or exhaustive.  [default: the recipe's]")
-@click.option("--weights", help="Weight quantizer: minmax, mse or subset.  [default: the recipe's]")
+@click.option("--weights", help="Weight quantizer: minmax, mse, subset or symmetric.  [default: the recipe's]")
 @click.option(
     "--compensation/--no-compensation",
     default=None,
@@ -78,6 +88,11 @@ BITS = Number(int, limits.BITS)
     metavar="X|none",
     type=Number(float, limits.HEADROOM, "none"),
     help="Activations saturate beyond X times what calibration saw.  [default: the recipe's; fast 1.5, paper none]",
+)
+@click.option(
+    "--float-share",
+    type=Number(float, limits.SHARE),
+    help="Of the multiply-adds, 0…1, in full precision where that helps most.  [default: the recipe's; int8 0.05]",
 )
 @click.option(
     "--outside-bits",
@@ -134,6 +149,7 @@ def quantize(
     bits: int | None,
     w_bits: int | None,
     a_bits: int | None,
+    max_drop: float | None,
     recipe_name: str,
     calib: tuple[Path, ...],
     calib_is_lr: bool,
@@ -151,11 +167,13 @@ def quantize(
     compile_: bool,
     quiet: bool,
     **choices: Any,
-) -> None:
+) -> int:
     """Quantize CHECKPOINT (default: the embedded EDSR-baseline ×2) and write a safetensors artifact.
 
     \b
     dfsq quantize model.pth -o model.safetensors --bits 4 --calib photos/
+    dfsq quantize model.pth --recipe int8 --max-drop 0.05 --calib photos/
+    dfsq quantize model.pth --recipe int8 --calib photos/ --max-drop 0.05
     dfsq quantize model.pth --recipe paper --eval Set5,Set14 --data benchmark/
     """
     if no_eval and (sets or reports):
@@ -172,6 +190,7 @@ def quantize(
 
     import calibration
     import dfsq
+    from calibration import target
     from dfsq.artifact import read_header
     from dfsq.evaluation import samples
     from dfsq.networks.multiply_adds import of_model
@@ -180,7 +199,10 @@ def quantize(
 
     device = prepare(device, compile_)
     recipe = calibration.recipe(recipe_name, **changes)
-    output = output or Path(f"{Path(checkpoint).stem}-{_bits(recipe)}.safetensors")
+    if max_drop is not None:
+        target.check(recipe, max_drop)
+    within = "" if max_drop is None else f"-drop{max_drop:g}"
+    output = output or Path(f"{Path(checkpoint).stem}-{_bits(recipe)}{within}.safetensors")
     check_outputs([checkpoint, recipe_name, *map(str, calib)], [output], reports)
     check_artifact(output)
     model = load_model(
@@ -196,7 +218,12 @@ def quantize(
     )
     benchmarks = find_sets(data if sets else None, sets, model.scale, quiet)
     check_inputs_survive(image_files(benchmarks), (output, *reports))
-    quantized = quantize_model(model, recipe, calib, quiet, is_lr=calib_is_lr)
+    aim = None
+    if max_drop is None:
+        quantized = quantize_model(model, recipe, calib, quiet, is_lr=calib_is_lr)
+    else:
+        quantized, aim = quantize_within(model, recipe, calib, quiet, max_drop, is_lr=calib_is_lr)
+    checks = [] if aim is None else [aim.check(output.name)]
     size = dfsq.save(quantized, output)
     if not calib:
         note("calibrated on sample photographs; give your own with --calib PATH", quiet)
@@ -204,6 +231,8 @@ def quantize(
     facts = _facts(quantized, size) | share_facts(shares, "quantized", "with quantized weights alone")
     if not calib:
         facts["calibration"] += ", left halves of two sample photographs"
+    if aim is not None:
+        facts |= aim.facts()
     if not sets and not no_eval:
         facts["evaluated on"] = samples.NOTE
     report = None
@@ -214,14 +243,24 @@ def quantize(
         gallery = Gallery(*names)
         scored = score_models(((names[0], model, None), (names[1], quantized, size)), benchmarks, quiet, gallery.add)
         if not distributed.is_main():
-            return  # without the file that the report tells of
+            return _code(checks)  # without the file that the report tells of
         report = Report(scored, {"quantization": read_header(output), "multiply_adds": share_document(shares)})
-        write_reports(reports, report, f"{names[0]} at {bits_of(scored[1])}", facts, gallery.strips())
+        write_reports(reports, report, f"{names[0]} at {bits_of(scored[1])}", facts, gallery.strips(), checks)
     print_table(f"Wrote {output}", ("", ""), list(facts.items()))
     if recipe.avg_bits is not None:
         print_table("Allocation", ("layer", "weight bits", "activation bits"), _allocation(quantized), (1, 2))
     if report is not None:
         print_report(report)
+    for check in checks:
+        if check.passed:
+            note(str(check), quiet)
+        elif distributed.is_main():
+            tell(f"{check}; {output} is the best that was found")
+    return _code(checks)
+
+
+def _code(checks: Sequence[Check]) -> int:
+    return 0 if all(check.passed for check in checks) else GATE_FAILED
 
 
 def _facts(model: SRModel, size: int) -> dict[str, str]:
@@ -236,6 +275,8 @@ def _facts(model: SRModel, size: int) -> dict[str, str]:
     float32 = 4 * sum(parameter.numel() for parameter in model.parameters())
     bits = recipe["avg_bits"]
     width = f"W{recipe['w_bits']}A{recipe['a_bits']}" if bits is None else f"W{bits:g}A{bits:g} on average"
+    if "mean_w_bits" in recipe:
+        width = f"W{recipe['mean_w_bits']:g}A{recipe['mean_a_bits']:g} on average"
     weights_alone = f", {len(layers) - inside} more at W{max(alone)}" if alone else ""
     return {
         "network": f"{model.info.architecture} ×{model.scale}",

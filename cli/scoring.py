@@ -12,6 +12,7 @@ from cli.console import note, progress
 from cli.naming import distinct, stems
 
 if TYPE_CHECKING:
+    from dfsq.engines.engine import Engine
     from dfsq.evaluation.benchmarks import Benchmark
     from dfsq.evaluation.evaluator import Upscaled
     from dfsq.model import SRModel
@@ -54,13 +55,14 @@ def _noted(find: Callable[[], list[Benchmark]], quiet: bool) -> list[Benchmark]:
 
 
 def score_models(
-    models: Sequence[tuple[str, SRModel, int | None]],
+    models: Sequence[tuple[str, SRModel | Engine, int | None]],
     benchmarks: Sequence[Benchmark],
     quiet: bool,
     on_image: OnImage = lambda name, image: None,
 ) -> tuple[ModelReport, ...]:
-    """Evaluate models, given with their names and file sizes in bytes, on every set."""
+    """Evaluate models or engines, given with their names and file sizes in bytes, on every set."""
     from dfsq import evaluate
+    from dfsq.engines.opening import as_engine
     from dfsq.report.report import ModelReport
 
     total = sum(len(each.pairs) for each in benchmarks)
@@ -76,12 +78,19 @@ def score_models(
                 on_image(name, image)
 
             advance(name, 0, total)
-            sets = evaluate(model, benchmarks, on_image=count)
-            recipe = model.quantization.recipe if model.quantization else {}
-            average = recipe.get("avg_bits")
-            bits = (average or recipe.get("w_bits"), average or recipe.get("a_bits"))
+            engine = as_engine(model, "evaluate")
+            sets = evaluate(engine, benchmarks, on_image=count)
             reports.append(
-                ModelReport(name, model.info.architecture, model.scale, sets, *bits, size, model.info.identified())
+                ModelReport(
+                    name,
+                    engine.info.architecture,
+                    engine.scale,
+                    sets,
+                    *engine.bits,
+                    size,
+                    engine.description,
+                    engine.info.identified(),
+                )
             )
     return tuple(reports)
 

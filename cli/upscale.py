@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.console import note, print_text, progress, tell
-from cli.loading import checkpoint_options, load_model
+from cli.engines import check_engine, engine_options, in_torch, open_engine
+from cli.loading import checkpoint_options, flagged
 from cli.options import common_options, compile_option, prepare, quiet_option
 from cli.outputs import check_outputs
 from cli.values import Number
@@ -18,9 +19,7 @@ from dfsq.errors import DfsqError, ImageError, UsageError
 from dfsq.files import make_folder
 
 if TYPE_CHECKING:
-    from dfsq.evaluation.memory import Footprint
-    from dfsq.evaluation.upscaling import Tiles
-    from dfsq.model import SRModel
+    from dfsq.engines.engine import Engine
 
 
 @click.command()
@@ -40,7 +39,14 @@ if TYPE_CHECKING:
     default="auto",
     show_default=True,
     type=Number(int, limits.ROWS, "auto"),
-    help="Rows worked on at a time; auto: all that fit into half of the free memory.",
+    help="Rows worked on at a time, or height and width of windows in other engines than torch; auto: all that fit "
+    "into half of the free memory.",
+)
+@click.option(
+    "--overlap",
+    metavar="N",
+    type=Number(int, limits.OVERLAP),
+    help="Pixels that windows see beside their own.  [default: as far as the network looks]",
 )
 @click.option(
     "--scratch",
@@ -48,6 +54,7 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder for activations of a tiled image.  [default: the output's]",
 )
+@engine_options
 @checkpoint_options
 @compile_option
 @quiet_option
@@ -57,28 +64,42 @@ def upscale(
     inputs: tuple[Path, ...],
     output: Path,
     tile: int | str,
+    overlap: int | None,
     scratch: Path | None,
+    engine: str | None,
+    precision: str,
     device: str,
     compile_: bool,
     quiet: bool,
     **overrides: Any,
 ) -> None:
-    """Upscale images with MODEL, a checkpoint or a dfsq artifact; a folder stands for all images in it.
+    """Upscale images with MODEL, a checkpoint, an artifact or a graph (.onnx, OpenVINO's .xml).
 
-    Names, transparency, grey and 16 bits are kept; JPEG, GIF, AVIF and what else loses becomes PNG: a.jpg becomes
-    a.png, or a.jpg.png where an a.png is there as well. Tiles change no pixel.
+    A folder stands for all images in it. Names, transparency, grey and 16 bits are kept; JPEG, GIF, AVIF and what else
+    loses becomes PNG: a.jpg becomes a.png, or a.jpg.png where an a.png is there as well. Tiles change no pixel, but for
+    windows of a network that looks at the whole image.
 
     \b
     dfsq upscale model-w4a4.safetensors photo.png -o large.png
     dfsq upscale model-w4a4.safetensors frames/ -o large/
+    dfsq upscale model.pth frames/ -o large/ --engine openvino
     """
     if isinstance(tile, int) and device != "cpu":
         raise click.UsageError(f"--tile {tile} works on the CPU; leave it out, or --device {device}")
 
+    check_engine(engine, [model], device=device != "cpu", compile=compile_, scratch=scratch is not None)
+    if overlap is not None and in_torch(engine, [model]):
+        raise click.UsageError(
+            f"--overlap {overlap} is for windows; torch works in strips, which change no pixel: leave it out"
+        )
+
     jobs = _jobs(inputs, output, quiet)
     check_outputs([model, *(str(source) for source, _ in jobs)], [target for _, target in jobs], [])
     device = prepare(device, compile_)
-    upscaler = _Upscaler(load_model(model, quiet, device=device, **overrides), tile, scratch, quiet)
+    opened = open_engine(model, quiet, engine, precision, device=device, **overrides)
+    upscaler = _Upscaler(opened, tile, overlap, scratch, quiet)
+    if device != "cpu":
+        note("every image is upscaled whole; tiles work on the CPU", quiet)
     with progress(quiet) as advance:
 
         def run(job: tuple[int, tuple[Path, Path]]) -> bool:
@@ -131,23 +152,18 @@ def _jobs(inputs: Sequence[Path], output: Path, quiet: bool) -> list[tuple[Path,
 
 
 class _Upscaler:
-    """A model that upscales files, in strips where they need that."""
+    """An engine that upscales files, in tiles where they need that."""
 
-    def __init__(self, model: SRModel, tile: int | str, scratch: Path | None, quiet: bool) -> None:
-        from dfsq.evaluation.memory import footprint
-
-        self._model = model
+    def __init__(self, engine: Engine, tile: int | str, overlap: int | None, scratch: Path | None, quiet: bool) -> None:
+        self._engine = engine
         self._tile = tile
+        self._overlap = overlap
         self._scratch = scratch
         self._quiet = quiet
-        self._on_cpu = next(model.parameters()).device.type == "cpu"
-        self._footprint: Footprint = footprint(model)
-        self._noted: int | None = None
-        if not self._on_cpu:
-            note("every image is upscaled whole; tiles work on the CPU", quiet)
+        self._noted = ""
 
     def upscale(self, source: Path, target: Path, on_percent: Callable[[int], None]) -> None:
-        """Upscale one file; ``on_percent`` is called while an image is worked on in strips."""
+        """Upscale one file; ``on_percent`` is called while an image is worked on in tiles."""
         from dfsq.evaluation.upscaling import upscale_image
         from dfsq.images.picture import Picture, check_depth, read_picture, write_picture
 
@@ -156,33 +172,31 @@ class _Upscaler:
             note(f"{source}: the first of {picture.frames} frames or pages", self._quiet)
         check_depth(target, picture)
         height, width = picture.pixels.shape[:2]
-        tiles = self._tiles(height, width, self._scratch or target.parent)
-        done, percent, total = 0, 0, self._footprint.work * height * width
-
-        def count(work: int) -> None:
-            nonlocal done, percent
-            done += work
-            if 100 * done / total >= percent + 1:
-                percent = min(100, int(100 * done / total))
-                on_percent(percent)
-
-        pixels = upscale_image(self._model, picture.pixels, tiles, count)
+        engine = self._engine_for(height, width, self._scratch or target.parent, on_percent)
+        pixels = upscale_image(engine, picture.pixels)
         write_picture(target, Picture(pixels, picture.colour_profile))
 
-    def _tiles(self, height: int, width: int, scratch: Path) -> Tiles | None:
-        from dfsq.evaluation.memory import available_memory
-        from dfsq.evaluation.upscaling import Tiles
+    def _engine_for(self, height: int, width: int, scratch: Path, on_percent: Callable[[int], None]) -> Engine:
+        from dfsq.engines.memory import available_memory
 
-        if not self._on_cpu:
-            return None
-        auto = isinstance(self._tile, str)
-        rows = self._footprint.rows(height, width, available_memory() / 2) if auto else self._tile
-        if not isinstance(rows, int) or rows >= height:
-            return None
-        if rows != self._noted:
-            # Twice what is alive at once, for activations of different sizes do not share a file.
-            size = 2 * self._footprint.bytes * height * width / 1e9
-            where = f"{scratch} needs up to {size:.1f} GB meanwhile"
-            note(f"{width}×{height} pixels in strips of {rows} rows; {where}", self._quiet)
-            self._noted = rows
-        return Tiles(rows, scratch)
+        tile = self._tile
+        if isinstance(tile, str):
+            fitting = self._engine.tile(height, width, available_memory() / 2, self._overlap)
+        else:
+            fitting = self._engine.cut(tile, height, width)
+        if fitting is None:
+            return self._engine
+        percent = 0
+
+        def report(done: float) -> None:
+            nonlocal percent
+            if 100 * done >= percent + 1:
+                percent = int(100 * done)
+                on_percent(percent)
+
+        tiled = self._engine.tiled(fitting, scratch, self._overlap, report)
+        plan = tiled.plan(height, width)
+        if plan != self._noted:
+            note(f"{width}×{height} pixels in {flagged(plan)}", self._quiet)
+            self._noted = plan
+        return tiled

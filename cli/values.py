@@ -57,6 +57,24 @@ class NumberFor(click.ParamType):  # type: ignore[type-arg]
         return key, self._number.convert(number, param, ctx)
 
 
+class Size(click.ParamType):  # type: ignore[type-arg]
+    """``HxW``: height and width, each within ``limits``."""
+
+    name = "text"
+
+    def __init__(self, limits: Limits) -> None:
+        self._side = Number(int, limits)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Height and width. Raises :class:`click.BadParameter`."""
+        if not isinstance(value, str):
+            return value
+        sides = re.split("[x×]", value)
+        if len(sides) != 2:
+            self.fail(f"{_short(value)} is not of the form HxW, for example 270x480", param, ctx)
+        return self._side.convert(sides[0], param, ctx), self._side.convert(sides[1], param, ctx)
+
+
 def split_commas(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     """Callback of a repeatable option whose values may also be separated by commas."""
     return tuple(part.strip() for value in values for part in value.split(",") if part.strip())

@@ -13,15 +13,17 @@ from dfsq.version import __version__
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfsq.artifact import save
+    from dfsq.engines.opening import engine
     from dfsq.evaluation.evaluator import evaluate
     from dfsq.loading import load
     from dfsq.model import SRModel
     from dfsq.networks.own import wrap
 
-__all__ = ["SRModel", "__version__", "evaluate", "load", "save", "wrap"]
+__all__ = ["SRModel", "__version__", "engine", "evaluate", "load", "save", "wrap"]
 
 _HOMES = {
     "SRModel": "dfsq.model",
+    "engine": "dfsq.engines.opening",
     "evaluate": "dfsq.evaluation.evaluator",
     "load": "dfsq.loading",
     "save": "dfsq.artifact",

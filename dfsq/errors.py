@@ -43,3 +43,7 @@ class LayoutError(UsageError):
 
 class WorkerLostError(DfsqError):
     """One of several processes ended before the run was done."""
+
+
+class EngineError(DfsqError, RuntimeError):
+    """What an engine's library says of a graph or an image: mostly that memory ran out, or an image is too small."""

@@ -37,6 +37,13 @@ SCALE = Limits(1, 16)
 RGB_RANGE = Limits(0.01, 65535)
 ROWS = Limits(1, 1_000_000, "rows")
 """Of an image that are worked on at a time; more than any has stands for all."""
+OVERLAP = Limits(0, 4096, "pixels")
+"""Of windows, with their neighbours."""
 DROP = Limits(-100, 100, "dB")
+TARGET = Limits(0, 100, "dB")
+"""A drop that quantization has to stay below."""
 TOLERANCE = Limits(0, 100, "dB")
 PSNR = Limits(0, 200, "dB")
+OPSET = Limits(18, 23)
+"""Of ONNX: those that torch writes."""
+SIDE = Limits(1, 32768, "pixels")

@@ -43,7 +43,7 @@ def load(
     evaluation mode on ``device``, with ``notes`` that a user should read. Raises
     :class:`~dfsq.errors.CheckpointError`, :class:`~dfsq.errors.ArtifactError` or :class:`~dfsq.errors.UsageError`.
     """
-    with _place(path) as place:
+    with located(path) as place:
         kind_of(place)  # raises for pipes and folders, which nothing may open
         if artifact.is_artifact(place):
             model = artifact.load(place, arch=own.bound(arch, arch_args))
@@ -54,7 +54,7 @@ def load(
         return _from_checkpoint(place, wanted, body, check, force).to(device)
 
 
-def _place(path: str | Path) -> AbstractContextManager[Path]:
+def located(path: str | Path) -> AbstractContextManager[Path]:
     """The file that ``path`` is, or stands for."""
     if str(path) in EMBEDDED and not Path(path).exists():
         return as_file(files("dfsq") / "data" / EMBEDDED[str(path)])

@@ -79,13 +79,13 @@ def choose(recognised: Recognised, force: bool = False) -> SRModel:
 @torch.no_grad()
 def fidelity(model: SRModel) -> float:
     """PSNR in dB of a crop of a photograph that ``model`` enlarges and that is shrunk again, against itself."""
-    crop = _crop().to(next(iter(model.parameters())).device)
+    lr = crop().to(next(iter(model.parameters())).device)
     try:
-        enlarged = model(crop)[0]
+        enlarged = model(lr)[0]
     except RuntimeError as error:
         raise CheckpointError(f"the network cannot upscale a {_SIDE}×{_SIDE} image: {error}") from error
     picture = (enlarged.double() * 255).clamp(0, 255).permute(1, 2, 0).cpu().numpy()
-    truth = (crop[0].double() * 255).permute(1, 2, 0).cpu().numpy()
+    truth = (lr[0].double() * 255).permute(1, 2, 0).cpu().numpy()
     shrunk = downscale(picture, model.scale) if model.scale > 1 else picture
     inside = slice(_BORDER, -_BORDER)
     loss = float(np.square(shrunk - truth)[inside, inside].mean())
@@ -93,11 +93,11 @@ def fidelity(model: SRModel) -> float:
 
 
 @cache
-def _crop() -> Tensor:
+def crop() -> Tensor:
     """LR, ``(1, 3, 32, 32)`` in 0–1, rich in edges."""
     side = 2 * _SIDE
-    crop = downscale(photograph("china")[_TOP : _TOP + side, _LEFT : _LEFT + side], 2)
-    return torch.from_numpy(crop / 255).float().permute(2, 0, 1)[None]
+    picture = downscale(photograph("china")[_TOP : _TOP + side, _LEFT : _LEFT + side], 2)
+    return torch.from_numpy(picture / 255).float().permute(2, 0, 1)[None]
 
 
 def _read(recognised: Recognised, infos: Sequence[NetworkInfo], known: _Reading | None = None) -> list[_Reading]:

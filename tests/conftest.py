@@ -39,6 +39,22 @@ def small_model() -> SRModel:
 @pytest.fixture
 def plausible_model() -> SRModel:
     """The small model with what carries the colours through: it repeats pixels, and adds some noise of its own."""
+    return _plausible_model()
+
+
+@pytest.fixture(scope="session")
+def plausible_graph() -> bytes:
+    """The plausible model as the content of an ONNX file, exported once."""
+    for library in ("onnx", "onnxscript"):
+        pytest.importorskip(library)
+    from dfsq.export import to_onnx
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return to_onnx(_plausible_model()).SerializeToString()
+
+
+def _plausible_model() -> SRModel:
     net = _small_net()
     upsampler, last = net.tail[0][0], net.tail[1]
     with torch.no_grad():

@@ -12,10 +12,11 @@ from torch import Tensor
 
 import calibration
 import dfsq
+from dfsq.engines.torch import Torch
 from dfsq.evaluation import bicubic, samples
 from dfsq.evaluation.benchmarks import Benchmark, Pair
 from dfsq.evaluation.evaluator import Upscaled
-from dfsq.evaluation.upscaling import Tiles, upscale_image
+from dfsq.evaluation.upscaling import upscale_image
 from dfsq.model import SRModel
 from dfsq.networks import from_state
 from dfsq.nn import quantized_layers
@@ -77,7 +78,7 @@ def test_grey_pictures_need_no_colour(nearest: SRModel, noisy: SRModel, dtype: t
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_strips(noisy: SRModel, channels: int, tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (150, 160, channels), np.uint8)
-    assert np.array_equal(upscale_image(noisy, picture, Tiles(40, tmp_path)), upscale_image(noisy, picture))
+    assert np.array_equal(upscale_image(Torch(noisy).tiled(40, tmp_path), picture), upscale_image(noisy, picture))
 
 
 @pytest.mark.parametrize("hr", [SATURATED, samples.benchmark(2).pairs[0].read(2)[1][:80, :90]])

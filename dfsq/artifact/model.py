@@ -50,7 +50,7 @@ def save(model: SRModel, path: str | Path) -> int:
     tensors = _tensors(model)
     parts = (file.Part(name, str(each.dtype), tuple(each.shape), _bytes(each)) for name, each in tensors.items())
     try:
-        header = _header(model, model.quantization)
+        header = header_of(model, model.quantization)
         meta = file.metadata(header, parts)
         check_arguments(header)
         _check_finite(tensors)
@@ -117,7 +117,8 @@ def _check_finite(tensors: Mapping[str, Tensor]) -> None:
             raise ValueError(f"{label(name)} has values that are not finite")
 
 
-def _header(model: SRModel, quantization: Quantization) -> Header:
+def header_of(model: SRModel, quantization: Quantization) -> Header:
+    """What an artifact says of ``model``, which is quantized."""
     info = model.info
     return Header(
         architecture=info.architecture,

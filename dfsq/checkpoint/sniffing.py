@@ -34,6 +34,10 @@ _NO_CHECKPOINT = "name the network's checkpoint (.pth or .safetensors)"
 _ARCHIVE = "unpack it and name the checkpoint in it"
 _CONVERT = "convert its weights to a PyTorch state dict under the published parameter names"
 
+_ONNX, _OPENVINO = "an ONNX network", "an OpenVINO network"
+_GRAPHS = {_ONNX: ".onnx", _OPENVINO: ".xml"}
+"""What engines run, by what it is called here."""
+
 _SIGNATURES: tuple[tuple[str, str, str], ...] = (
     # how the file begins, as a regular expression; what it is; what to do
     (r"version https://git-lfs", "a git-LFS pointer, not the file itself", "run 'git lfs pull' or download the file"),
@@ -42,14 +46,14 @@ _SIGNATURES: tuple[tuple[str, str, str], ...] = (
         "a web page, not the file itself",
         "download the file by its direct link, signed in where that is needed",
     ),
-    (r"(\xef\xbb\xbf)?\s*<\?xml.*<net\b", "an OpenVINO network", _EXPORTED),
+    (r"(\xef\xbb\xbf)?\s*<\?xml.*<net\b", _OPENVINO, _EXPORTED),
     (r"(\xef\xbb\xbf)?\s*<(\?xml|Error)", "an XML document, often a server's error message", _AGAIN),
     (r"\s*[{\[]\s*[\"{}\]]", "a JSON document, not the weights", _NO_CHECKPOINT),
     (r"7767517\s", "an ncnn network (.param)", _EXPORTED),
     (r"\xdd\x85\x76\x00", "an ncnn network (.param.bin)", _EXPORTED),
     (r"(\x47\x6b\x30\x01|\x38\x4b\x0d\x00)", "ncnn weights (.bin)", _EXPORTED),
     (r"\x08\x01\x12", "a TensorFlow SavedModel", _EXPORTED),
-    (r"\x08[\x02-\x20][\x12\x1a\x22\x28\x32\x3a\x42]", "an ONNX network", _EXPORTED),
+    (r"\x08[\x02-\x20][\x12\x1a\x22\x28\x32\x3a\x42]", _ONNX, _EXPORTED),
     (r".{4}ORTM", "an ONNX Runtime network", _EXPORTED),
     (r".{4}TFL[23]", "a TensorFlow Lite network", _EXPORTED),
     (r".{4}ET\d\d", "an ExecuTorch network", _EXPORTED),
@@ -97,6 +101,30 @@ _MEMBERS: tuple[tuple[str, str, str], ...] = (
 )
 
 
+def graph_format(path: Path) -> str | None:
+    """The format of a graph that engines run, as its usual suffix: ``.onnx``, or ``.xml`` of OpenVINO; None for any
+    other file, and where there is none.
+
+    The suffix decides only where the content is nothing known: then what reads graphs tells what is wrong. Raises
+    :class:`CheckpointError` for a text with such a suffix.
+    """
+    try:
+        head = _head(path)
+    except CheckpointError:
+        return None
+    if _readable_head(head):
+        return None
+    found = _signature(head)
+    if found is not None:
+        return _GRAPHS.get(found[0])
+    suffix = path.suffix.lower()
+    if suffix not in _GRAPHS.values():
+        return None
+    if _is_text(head):
+        raise CheckpointError(f"{path} is text, no graph; export it again")
+    return suffix
+
+
 def kind_of(path: Path) -> Kind:
     """The format of the checkpoint ``path``, by its content: a suffix decides nothing.
 
@@ -129,14 +157,18 @@ def _head(path: Path) -> bytes:
 
 
 def _readable(head: bytes, path: Path) -> Kind | None:
+    kind = _readable_head(head)
+    if kind is Kind.TORCH_ZIP:
+        _check_members(path)
+    return kind
+
+
+def _readable_head(head: bytes) -> Kind | None:
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= LONGEST_HEADER:
         return Kind.SAFETENSORS
     if _LEGACY in head[:32]:
         return Kind.TORCH_LEGACY
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        _check_members(path)
-        return Kind.TORCH_ZIP
-    return None
+    return Kind.TORCH_ZIP if head.startswith((b"PK\x03\x04", b"PK\x05\x06")) else None
 
 
 def _check_members(path: Path) -> None:
@@ -158,11 +190,22 @@ def _any_matches(pattern: str, names: Iterable[str]) -> bool:
 
 
 def _described(head: bytes, suffix: str) -> tuple[str, str]:
+    if (found := _signature(head)) is not None:
+        return found
+    if suffix == ".bin" and head.startswith(bytes(4)):
+        return "ncnn or OpenVINO weights (.bin)", _EXPORTED
+    if _is_text(head):
+        return "text, no PyTorch checkpoint and no safetensors file", _AGAIN
+    return "truncated, or no PyTorch checkpoint and no safetensors file", _AGAIN
+
+
+def _signature(head: bytes) -> tuple[str, str] | None:
+    """What begins like ``head``, and what to do; None for nothing known."""
     for pattern, what, remedy in _SIGNATURES:
         if re.match(pattern.encode("latin-1"), head, re.DOTALL):
             return what, remedy
-    if suffix == ".bin" and head.startswith(bytes(4)):
-        return "ncnn or OpenVINO weights (.bin)", _EXPORTED
-    if not any(byte < 9 for byte in head):
-        return "text, no PyTorch checkpoint and no safetensors file", _AGAIN
-    return "truncated, or no PyTorch checkpoint and no safetensors file", _AGAIN
+    return None
+
+
+def _is_text(head: bytes) -> bool:
+    return not any(byte < 9 for byte in head)

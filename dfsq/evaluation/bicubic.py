@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+_REACH = 2
+"""Neighbours on each side that count when enlarging."""
 Image = TypeVar("Image", NDArray[np.uint8], NDArray[np.float64])
 
 
@@ -28,19 +30,32 @@ def upscale(image: Image, scale: int) -> Image:
 
 
 def enlarge(maps: Tensor, scale: int) -> Tensor:
-    """:func:`upscale` of tensors ``(N, C, H, W)``, never rounded: ``(N, C, H · scale, W · scale)``."""
+    """:func:`upscale` of tensors ``(N, C, H, W)``, never rounded: ``(N, C, H · scale, W · scale)``.
+
+    Computes nothing from sizes but indices, so that it can be exported for images of any size.
+    """
+    weights = _phases(scale).tolist()
     for axis in (2, 3):
-        weights, indices = _contributions(maps.shape[axis], maps.shape[axis] * scale)
-        taps = [
-            maps.index_select(axis, torch.tensor(indices[:, tap], device=maps.device))
-            * torch.tensor(weights[:, tap], dtype=maps.dtype, device=maps.device).view(-1, *[1] * (3 - axis))
-            for tap in range(weights.shape[1])
-            if weights[:, tap].any()
-        ]
-        maps = taps[0]
-        for each in taps[1:]:
-            maps = maps + each
+        size = maps.shape[axis]
+        position = torch.arange(-_REACH, size + _REACH, device=maps.device)
+        # Mirrored at the start, at the end and, where one pixel has neighbours beyond both, at the start again.
+        position = torch.maximum(position, -1 - position)
+        position = torch.minimum(position, 2 * size - 1 - position)
+        position = torch.maximum(position, -1 - position)
+        mirrored = maps.index_select(axis, position)
+        phases = []
+        for phase in weights:
+            taps = [mirrored.narrow(axis, tap, size) * weight for tap, weight in enumerate(phase) if weight]
+            phases.append(sum(taps[1:], taps[0]))
+        maps = torch.stack(phases, axis + 1).flatten(axis, axis + 1)
     return maps
+
+
+def _phases(scale: int) -> NDArray[np.float64]:
+    """Weights ``(scale, 2 · _REACH + 1)`` of the neighbours of a pixel in each of the ``scale`` that it becomes."""
+    offsets = (np.arange(scale) + 0.5) / scale - 0.5
+    weights = _cubic(offsets[:, None] - np.arange(-_REACH, _REACH + 1))
+    return cast(NDArray[np.float64], weights / weights.sum(1, keepdims=True))
 
 
 def _resize(image: Any, height: int, width: int) -> Any:

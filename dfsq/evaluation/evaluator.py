@@ -11,6 +11,8 @@ import numpy as np
 import torch
 
 from dfsq import distributed
+from dfsq.engines.engine import Engine
+from dfsq.engines.opening import as_engine
 from dfsq.errors import ImageError, UsageError
 from dfsq.evaluation.benchmarks import Benchmark, Image, Pair, find_all
 from dfsq.evaluation.bicubic import downscale, upscale
@@ -18,7 +20,6 @@ from dfsq.evaluation.metrics import psnr, rgb_to_y, score, ssim
 from dfsq.evaluation.results import ImageResult, Scores, SetResult
 from dfsq.evaluation.upscaling import upscale_to_score
 from dfsq.model import SRModel
-from dfsq.networks.own import check_wrapped
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,14 @@ class Upscaled:
 
 
 def evaluate(
-    model: SRModel,
+    model: SRModel | Engine,
     data: str | Path | Iterable[Benchmark],
     sets: Iterable[str] = (),
     on_image: Callable[[Upscaled], None] = lambda _: None,
 ) -> tuple[SetResult, ...]:
-    """Score ``model`` on every set, one image per process in memory at a time; ``on_image`` is called with each.
+    """Score ``model``, in torch or in an engine, on every set; ``on_image`` is called with each image.
+
+    One image per process is in memory at a time.
 
     ``data`` is the folder that holds the sets named ``sets`` (all that are there when empty), or the sets themselves.
 
@@ -49,10 +52,10 @@ def evaluate(
     :func:`dfsq.wrap` has to wrap first, :class:`ImageError` for images that cannot be used, and
     :class:`~dfsq.errors.DfsqError` where the model's output is not finite.
     """
-    check_wrapped(model, "evaluate")
+    engine = as_engine(model, "evaluate")
     if isinstance(data, str | Path):
-        data = find_all(Path(data), sets, model.scale)
-    return tuple(_evaluate_set(model, each, on_image) for each in data)
+        data = find_all(Path(data), sets, engine.scale)
+    return tuple(_evaluate_set(engine, each, on_image) for each in data)
 
 
 def bicubic_baseline(hr: Image, scale: int) -> Scores:
@@ -87,15 +90,15 @@ def _score_bicubic(scale: int, pair: Pair) -> ImageResult:
     return ImageResult(pair.name, bicubic_baseline(pair.read(scale)[1], scale))
 
 
-def _evaluate_set(model: SRModel, benchmark: Benchmark, on_image: Callable[[Upscaled], None]) -> SetResult:
-    if benchmark.scale != model.scale:
-        raise UsageError(f"the model upscales ×{model.scale}, the set {benchmark.name} is for ×{benchmark.scale}")
+def _evaluate_set(engine: Engine, benchmark: Benchmark, on_image: Callable[[Upscaled], None]) -> SetResult:
+    if benchmark.scale != engine.scale:
+        raise UsageError(f"the model upscales ×{engine.scale}, the set {benchmark.name} is for ×{benchmark.scale}")
 
     def upscaled(pair: Pair) -> Upscaled:
-        lr, hr = pair.read(model.scale)
+        lr, hr = pair.read(engine.scale)
         try:
-            result, luma = upscale_to_score(model, lr)
-            scores = score(result, hr, model.scale, luma)
+            result, luma = upscale_to_score(engine, lr)
+            scores = score(result, hr, engine.scale, luma)
         except ImageError as error:
             raise ImageError(f"{pair.name}: {error}") from None
         return Upscaled(benchmark.name, pair.name, lr, hr, result, scores)

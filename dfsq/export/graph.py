@@ -2,53 +2,106 @@
 
 from __future__ import annotations
 
-import json
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dfsq.export import integers
-from dfsq.export.extras import require
+from dfsq.errors import DfsqError, UsageError
+from dfsq.export import bytes, integers, metadata, tidy
+from dfsq.export.capture import capture
+from dfsq.export.rewrites.split_convolutions import split_convolutions
+from dfsq.export.traceable import traceable
+from dfsq.extras import require
+from dfsq.limits import OPSET as OPSETS
 from dfsq.model import SRModel
+from dfsq.networks.own import check_wrapped
+from dfsq.version import __version__
 
 if TYPE_CHECKING:
     import onnx
 
 OPSET = 18
 """The lowest that torch.onnx writes without converting."""
+TARGETS = ("openvino", "onnxruntime")
 INPUT, OUTPUT = "lr", "sr"
 
 
-def to_onnx(model: SRModel) -> onnx.ModelProto:
+def to_onnx(
+    model: SRModel,
+    *,
+    target: str = "openvino",
+    uint8: bool = False,
+    opset: int = OPSET,
+    size: tuple[int, int] | None = None,
+) -> onnx.ModelProto:
     """``model`` as an ONNX graph: ``lr`` float32 ``(N, 3, H, W)`` in 0–1, N, H and W free, to ``sr``, not clamped.
 
-    Initializers keep the names of the network's parameters, after ``net.``. Raises
-    :class:`~dfsq.errors.DfsqError` where onnx is not installed.
+    ``target`` is the engine for which integers are placed, one of :data:`TARGETS`. ``uint8`` makes it uint8 RGB
+    ``(N, H, W, 3)``, in and out. ``size`` fixes height and width. Initializers keep the names of the network's
+    parameters, after ``net.``. :mod:`dfsq.export.metadata` says what the graph tells about itself. Raises
+    :class:`~dfsq.errors.UsageError` for a ``target`` or an ``opset`` that there is not, and
+    :class:`~dfsq.errors.DfsqError` where onnx is not installed or the network cannot be written as a graph.
     """
-    require("onnx", "onnx")
+    check_wrapped(model, "export")
+    if target not in TARGETS:
+        raise UsageError(f"`target` {target!r}; known: {', '.join(TARGETS)}")
+    if not OPSETS.allow(opset):
+        raise UsageError(f"`opset` {opset}; choose {OPSETS}")
+    library = require("onnx", "onnx")
     require("onnxscript", "onnx")
-    # Two images, for the exporter takes a dimension of 1 for fixed.
-    example = torch.rand(2, 3, 41, 37, generator=torch.Generator().manual_seed(0))
-    free = {0: torch.export.Dim("N"), 2: torch.export.Dim("H"), 3: torch.export.Dim("W")}
-    with torch.no_grad(), warnings.catch_warnings():
+    with traceable(model):
+        captured = capture(model, size)
+    graph = _translated(captured.program, model, opset)
+    tidy.drop_notes(graph)
+    tidy.name_dimensions(graph, model.scale)
+    tidy.drop_empty_updates(graph)
+    tidy.drop_unused(graph)
+    if uint8:
+        bytes.take_bytes(graph)
+    facts = metadata.encoded(metadata.describe(model, captured, uint8))
+    library.helper.set_model_props(graph, facts)
+    graph.producer_name, graph.producer_version = "dfsq", __version__
+    checked: onnx.ModelProto = _checked(graph, library)
+    return checked
+
+
+def _translated(program: torch.export.ExportedProgram, model: SRModel, opset: int) -> Any:
+    with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            model,
-            (example,),
-            dynamo=True,
-            dynamic_shapes=(free,),
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            opset_version=OPSET,
-            verbose=False,
-            custom_translation_table=integers.translations(),
-        )
-    assert program is not None
-    integers.store_integers(program.model.graph, model.net)
-    graph = program.model_proto
-    info = model.info
-    metadata = {"scale": info.scale, "architecture": info.architecture, "source": info.source}
-    for key, value in metadata.items():
-        graph.metadata_props.add(key=f"dfsq.{key}", value=json.dumps(value))
-    return graph
+        try:
+            translated = torch.onnx.export(
+                program,
+                dynamo=True,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                opset_version=opset,
+                verbose=False,
+                custom_translation_table=integers.translations(),
+            )
+        except (MemoryError, KeyboardInterrupt):
+            raise
+        except Exception as error:  # what is raised differs between operators and versions
+            cause = error.__cause__ or error
+            reason = " ".join(str(cause).split())[:300]
+            raise DfsqError(
+                f"{model.info.architecture} cannot be exported: there is no ONNX operator for what it computes "
+                f"({reason}); change its code"
+            ) from error
+    assert translated is not None
+    integers.store_integers(translated.model.graph, model.net)
+    split_convolutions(translated.model.graph)
+    return translated.model_proto
+
+
+def _checked(graph: Any, onnx: Any) -> Any:
+    """``graph`` with the shapes that ONNX infers. Raises :class:`DfsqError` for one that is none."""
+    size = graph.ByteSize()
+    if size >= onnx.checker.MAXIMUM_PROTOBUF:
+        raise DfsqError(f"a graph of {size / 1e9:.1f} GB; ONNX holds 2 GB at most; export a smaller network")
+    try:
+        inferred = onnx.shape_inference.infer_shapes(graph, check_type=True, strict_mode=True, data_prop=True)
+        onnx.checker.check_model(inferred, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
+        raise DfsqError(f"the graph is not what ONNX allows ({' '.join(str(error).split())[:300]})") from error
+    return inferred

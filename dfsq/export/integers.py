@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dfsq.export.extras import require
+from dfsq.extras import require
 from dfsq.nn import AffineQuantizer, QuantizedLayer, quantized_layers
 from dfsq.quantizers.weights import UniformWeight
 

@@ -99,20 +99,18 @@ def fold_normalization(state: State, conv: str, norm: str) -> State:
 def pad_to_multiple(x: Tensor, multiple: int, minimum: int = 0) -> Tensor:
     """Pad ``(N, C, H, W)`` at the right and the bottom until H and W are multiples and at least ``minimum``.
 
-    Reflects the border; where the image is too small for that, the rest repeats the edge.
+    Reflects the border; where the image is too small for that, the rest repeats the edge. Decides nothing by sizes, so
+    that it can be exported for images of any size.
     """
-    height, width = x.shape[-2:]
-    down = _missing(height, multiple, minimum)
-    right = _missing(width, multiple, minimum)
-    if not (down or right):
+    if multiple == 1 and minimum <= 1:
         return x
-    mirrored_down, mirrored_right = min(down, height - 1), min(right, width - 1)
-    x = F.pad(x, (0, mirrored_right, 0, mirrored_down), mode="reflect")
-    return F.pad(x, (0, right - mirrored_right, 0, down - mirrored_down), mode="replicate")
-
-
-def _missing(size: int, multiple: int, minimum: int) -> int:
-    return -max(size, minimum) % multiple + max(minimum - size, 0)
+    for axis in (2, 3):
+        last = x.shape[axis] - 1
+        least = torch.sym_max(last + 1, minimum)  # type: ignore[no-untyped-call]
+        padded = (least + multiple - 1) // multiple * multiple
+        position = torch.arange(padded, device=x.device)
+        x = x.index_select(axis, (last - (position - last).abs()).clamp_min(0))
+    return x
 
 
 class SpatialAttention(nn.Module):

@@ -19,8 +19,10 @@ class ContrastAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, features, H, W)`` to the same shape."""
-        deviation, mean = torch.std_mean(x, dim=(2, 3), correction=0, keepdim=True)
-        weights: Tensor = self.conv_du(deviation + mean)
+        # One pass over the map, which engines fuse, instead of the two of std_mean; rounding may make it negative.
+        mean = x.mean((2, 3), keepdim=True)
+        variance = (x * x).mean((2, 3), keepdim=True) - mean * mean
+        weights: Tensor = self.conv_du(variance.clamp_min(0).sqrt() + mean)
         return x * weights
 
 

@@ -72,6 +72,7 @@ def _model(report: Report, model: ModelReport) -> dict[str, Any]:
         "w_bits": model.w_bits,
         "a_bits": model.a_bits,
         "bytes": model.size,
+        "engine": None if model.engine is None else asdict(model.engine),
         **model.identified,
         "sets": sets,
     }

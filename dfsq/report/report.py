@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dfsq.engines.description import Description
 from dfsq.evaluation.results import Scores, SetResult
 
 
@@ -25,6 +26,8 @@ class ModelReport:
     a_bits: float | None = None
     size: int | None = None
     """Bytes of the file."""
+    engine: Description | None = None
+    """What computed the scores; None for bicubic interpolation, and in reports of earlier versions."""
     identified: Mapping[str, Any] = field(default_factory=dict)
     """Range and channels of the network, what the plausibility check gave, and how each was found; JSON types only."""
 

@@ -74,6 +74,11 @@ def notes(report: Report) -> list[str]:
         if model.identified:
             alike.setdefault(identity(model.network, model.scale, model.identified), []).append(model.name)
     lines += [f"{', '.join(map(printable, names))}: {printable(told)}." for told, names in alike.items()]
+    run: dict[str, list[str]] = {}
+    for model in report.models:
+        if model.engine is not None:
+            run.setdefault(str(model.engine), []).append(model.name)
+    lines += [f"Run by {engine}: {', '.join(map(printable, names))}." for engine, names in run.items()]
     return lines
 
 
@@ -104,9 +109,11 @@ def to_csv(report: Report) -> str:
         (
             *("model", "network", "scale", "w_bits", "a_bits", "set", "lr", "image"),
             *("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb"),
+            *("engine", "version", "precision", "instructions"),
         )
     )
     for model in report.models:
+        engine = asdict(model.engine).values() if model.engine else [""] * 4
         for each in model.sets:
             for image in each.images:
                 start = (
@@ -119,7 +126,7 @@ def to_csv(report: Report) -> str:
                     each.lr,
                     image.name,
                 )
-                writer.writerow((*start, *asdict(image.scores).values()))
+                writer.writerow((*start, *asdict(image.scores).values(), *engine))
     return text.getvalue()
 
 

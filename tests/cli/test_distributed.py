@@ -37,6 +37,7 @@ main(sys.argv[1:])
 """
 
 SMALL = ("--calib", "photos", "--patch-size", "64", "--no-eval")
+WITHIN = ("--bits", "2", "--words", "2", "--scope", "all", "--outside-bits", "2", "--max-drop", "3.5")
 
 
 def torchrun(processes: int, *command: str) -> subprocess.CompletedProcess[str]:
@@ -75,6 +76,7 @@ def commands(out: str) -> list[tuple[str, ...]]:
         ("quantize", "model.pth", "-o", f"{out}/paper.safetensors", *SMALL, "--patches", "4", "--recipe", "paper"),
         ("quantize", "model.pth", "-o", f"{out}/mse.safetensors", *SMALL, "--patches", "2", "--recipe", "mse"),
         ("quantize", "model.pth", "-o", f"{out}/best.safetensors", *SMALL, "--patches", "2", "--recipe", "accurate"),
+        ("quantize", "model.pth", "-o", f"{out}/within.safetensors", *SMALL, "--patches", "8", *WITHIN),
         ("eval", "model.pth", f"{out}/fast.safetensors", *scored, "--bicubic", *pictured),
         ("compare", "model.pth", *scored, *runs, "--report", f"{out}/compare.json"),
         ("upscale", f"{out}/fast.safetensors", "benchmark/Set14", "-o", f"{out}/upscaled"),
@@ -92,11 +94,11 @@ def test_files_are_those_of_one_process(dfsq: Callable, processes: int) -> None:
     run = torchrun(processes, "each.py", json.dumps(commands("many")))
     assert run.returncode == 0, run.stderr
     one, many = everything("one"), everything("many")
-    assert len(one) == 4 + 2 + 2 * 4 + 1 + 2
+    assert len(one) == 5 + 2 + 2 * 4 + 1 + 2
     assert one.keys() == many.keys()
     assert [name for name in one if one[name] != many[name]] == []
     # Every calibration tells, and of the four compared those that the first process does.
-    assert run.stderr.count("skipped: photos/broken.png") == 4 + 2
+    assert run.stderr.count("skipped: photos/broken.png") == 5 + 2
 
 
 def test_a_killed_worker_ends_the_run_without_a_file(dfsq: Callable) -> None:

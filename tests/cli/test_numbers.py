@@ -23,10 +23,10 @@ TEXT = {
         "--set",
     ),
     *("--data", "--report", "--arch", "--device", "--hr", "--lr", "--json", "--csv", "--md", "--save-images"),
-    *("--baseline", "--scratch", "--layer", "--body"),
+    *("--baseline", "--scratch", "--layer", "--body", "--target"),
 }
 """Options that take no number. All others are tried; a new one must be put here or refuse what is below."""
-FORMS = {"--layer-bits": "body.*={}", "--min-psnr": "Set5={}"}
+FORMS = {"--layer-bits": "body.*={}", "--min-psnr": "Set5={}", "--size": "{}x48"}
 ODD = (
     "",
     "abc",

@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from dfsq.evaluation import bicubic, memory
+from dfsq.engines import memory
+from dfsq.evaluation import bicubic
 from dfsq.evaluation.upscaling import upscale_image
 from dfsq.images.picture import Picture, read_picture, write_picture
 from dfsq.model import SRModel

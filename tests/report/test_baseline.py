@@ -122,7 +122,9 @@ def test_any_value_anywhere_is_read_or_refused_in_one_line(tmp_path: Path, value
             assert not any(math.isnan(each) for score in scores for each in vars(score).values())
 
 
-@pytest.mark.parametrize("path", [path for path in REQUIRED if path[-1] not in ("drop",) and isinstance(path[-1], str)])
+@pytest.mark.parametrize(
+    "path", [path for path in REQUIRED if path[-1] not in ("drop", "engine") and isinstance(path[-1], str)]
+)
 def test_what_is_missing_is_named_where_it_is_needed(tmp_path: Path, path: tuple[Any, ...]) -> None:
     document = changed(DOCUMENT, path, lambda where, key: where.pop(key))
     (tmp_path / "r.json").write_text(json.dumps(document))

@@ -19,7 +19,7 @@ from dfsq.runtime import without_compiled_code
 _aten = torch.ops.aten
 _PROBE = 48
 """Height and width of the image that a network is tried on."""
-_OVERHEAD = 2
+OVERHEAD = 2
 """Peak memory of a process over the activations that its network holds; measured 1.1…2.0 on six networks."""
 _WORKING = (_aten.convolution.default, _aten.addmm.default, _aten.mm.default, _aten.bmm.default)
 _HIGHEST_STRIP = 64
@@ -37,7 +37,7 @@ class Footprint:
 
     def rows(self, height: int, width: int, memory: float) -> int | None:
         """Rows that fit into ``memory`` bytes at a time, or None where the whole image does."""
-        row = self.bytes * _OVERHEAD * width
+        row = self.bytes * OVERHEAD * width
         return None if row * height <= memory else max(1, min(_HIGHEST_STRIP, int(memory / row)))
 
 

@@ -27,8 +27,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from dfsq.evaluation.memory import work
-from dfsq.evaluation.scratch import Scratch
+from dfsq.engines.memory import work
+from dfsq.engines.scratch import Scratch
 
 _aten = torch.ops.aten
 _FACTORIES = (_aten.empty.memory_format, _aten.empty_like.default, _aten.new_empty.default)
@@ -56,7 +56,7 @@ def run_in_strips(
     """``network(image)`` for ``image`` ``(1, C, H, W)`` on the CPU, ``rows`` of its rows at a time.
 
     The result lies in ``scratch``, which is open. ``on_work`` is called with the :func:`work
-    <dfsq.evaluation.memory.work>` of every operation. Raises :class:`~dfsq.errors.DfsqError` where the disk is full.
+    <dfsq.engines.memory.work>` of every operation. Raises :class:`~dfsq.errors.DfsqError` where the disk is full.
     """
     with torch.no_grad(), _Strips(image, rows, scratch, on_work):
         return network(image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
 from dfsq.errors import DfsqError
@@ -17,3 +18,11 @@ def require(module: str, extra: str) -> ModuleType:
         return import_module(module)
     except ImportError as error:
         raise DfsqError(f"{module} is not installed ({error}); pip install 'dfsq[{extra}]'") from error
+
+
+def installed(module: str) -> bool:
+    """Whether :func:`require` would find ``module``, which is not imported."""
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # ValueError: imported by somebody who has left it without a specification
+        return False

@@ -12,12 +12,12 @@ from torch import Tensor
 
 import calibration
 import dfsq
+from dfsq.engines.memory import footprint
+from dfsq.engines.scratch import Scratch
+from dfsq.engines.strips import run_in_strips
 from dfsq.errors import DfsqError
 from dfsq.evaluation import samples
 from dfsq.evaluation.benchmarks import find
-from dfsq.evaluation.memory import footprint
-from dfsq.evaluation.scratch import Scratch
-from dfsq.evaluation.tiling import run_in_strips
 from dfsq.model import SRModel
 from dfsq.networks import architectures, from_state
 from dfsq.quantizers import native
@@ -150,8 +150,8 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 MEMORY = """
 import sys, tempfile, torch
 from pathlib import Path
-from dfsq.evaluation.scratch import Scratch
-from dfsq.evaluation.tiling import run_in_strips
+from dfsq.engines.scratch import Scratch
+from dfsq.engines.strips import run_in_strips
 from dfsq.networks import from_state
 from dfsq.networks.edsr import EDSR
 
