@@ -15,8 +15,8 @@ from calibration.recipe import Recipe
 from calibration.selection import select
 from calibration.sensitivity import Sensitivity
 from calibration.weights import quantize_weight
-from dfsq.nn import ErrorFeedback, InputQuantizer, SubsetQuantizer, channel_axis
-from dfsq.quantizers.weights import QuantizedWeight
+from dfsq.nn import AffineQuantizer, ErrorFeedback, InputQuantizer, QuantizedLayer, SubsetQuantizer, channel_axis
+from dfsq.quantizers.weights import QuantizedWeight, UniformWeight
 
 Layer = nn.Conv2d | nn.Linear
 Observer = HistogramObserver | TensorObserver | ChannelRanges
@@ -80,6 +80,15 @@ def adapted(layer: Layer, quantizer: InputQuantizer | None) -> Layer:
     result = copy.deepcopy(layer)
     result.weight = nn.Parameter(weight, requires_grad=False)
     return result
+
+
+def round_bias(layer: QuantizedLayer) -> QuantizedLayer:
+    """``layer``, its bias rounded to multiples of the products that it is added to, as engines hold it: int32."""
+    weight, inputs = layer.quantized_weight, layer.input_quantizer
+    if isinstance(weight, UniformWeight) and isinstance(inputs, AffineQuantizer) and layer.bias is not None:
+        unit = weight.scale.to(layer.bias) * inputs.scale
+        layer.bias = nn.Parameter((layer.bias.detach() / unit).round() * unit, requires_grad=False)
+    return layer
 
 
 def make_weight(weight: Tensor, bits: LayerBits, recipe: Recipe) -> QuantizedWeight:

@@ -13,7 +13,15 @@ from torch import Tensor, nn
 from calibration import floats, folding, outputs, sequential
 from calibration.allocation import mixed_precision
 from calibration.images import PatchStream
-from calibration.layers import LayerBits, Observer, adapted, make_input_quantizer, make_observer, make_weight
+from calibration.layers import (
+    LayerBits,
+    Observer,
+    adapted,
+    make_input_quantizer,
+    make_observer,
+    make_weight,
+    round_bias,
+)
 from calibration.progress import Progress
 from calibration.recipe import MAX_BITS, Recipe
 from calibration.sensitivity import Sensitivity, measure
@@ -145,7 +153,9 @@ class Calibration:
                 sensitivity = self.sensitivities.get(name)
                 quantizer = make_input_quantizer(layer, observers[name], bits.a_bits, sensitivity, self.recipe)
             layer = adapted(layer, quantizer)
-            return counterpart(copy.deepcopy(layer), make_weight(layer.weight, bits, self.recipe), quantizer)
+            return round_bias(
+                counterpart(copy.deepcopy(layer), make_weight(layer.weight, bits, self.recipe), quantizer)
+            )
 
         missing = [(name, bits) for name, bits in plan.items() if (name, bits) not in self._made]
         chosen = distributed.share(list(enumerate(name for name, _ in missing)), choose)

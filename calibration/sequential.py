@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from calibration.compensation import Moments, compensated, corrected
-from calibration.layers import Layer, LayerBits, adapted, make_input_quantizer, make_observer, make_weight
+from calibration.layers import Layer, LayerBits, adapted, make_input_quantizer, make_observer, make_weight, round_bias
 from calibration.outputs import make_output_quantizer
 from calibration.progress import Progress
 from calibration.recipe import Recipe
@@ -101,7 +101,7 @@ def quantize_layer(
         result.bias = nn.Parameter(layer.bias + torch.cat(shift).to(layer.bias), requires_grad=False)
     if bits.outputs:
         result.output_quantizer = make_output_quantizer(result, before_rounding, bits, recipe).to(result.weight.device)
-    return result
+    return round_bias(result)
 
 
 def rows_of(layer: Layer, x: Tensor) -> list[Tensor]:

@@ -34,7 +34,7 @@ def test_python(dfsq: Callable) -> None:
 
 
 def test_options_of_the_table_exist(dfsq: Callable) -> None:
-    options = "".join(dfsq(command, "--help").out for command in ("quantize", "eval", "upscale"))
+    options = "".join(dfsq(command, "--help").out for command in ("quantize", "eval", "upscale", "export"))
     for option in set(re.findall(r"`[^`\n]*?(--[a-z-]+)", README)) - {"--constraint"}:
         assert option in options, option
 
