@@ -153,9 +153,8 @@ class Calibration:
                 sensitivity = self.sensitivities.get(name)
                 quantizer = make_input_quantizer(layer, observers[name], bits.a_bits, sensitivity, self.recipe)
             layer = adapted(layer, quantizer)
-            return round_bias(
-                counterpart(copy.deepcopy(layer), make_weight(layer.weight, bits, self.recipe), quantizer)
-            )
+            weight = make_weight(layer.weight, bits, self.recipe)
+            return round_bias(counterpart(copy.deepcopy(layer), weight, quantizer))
 
         missing = [(name, bits) for name, bits in plan.items() if (name, bits) not in self._made]
         chosen = distributed.share(list(enumerate(name for name, _ in missing)), choose)

@@ -5,6 +5,8 @@ import torch
 
 from calibration import Recipe, quantize
 from calibration.allocation import Choice, allocate
+from calibration.layers import LayerBits
+from calibration.pipeline import plan_layers
 from dfsq.errors import UsageError
 from dfsq.model import SRModel
 from dfsq.nn import quantized_layers
@@ -81,6 +83,7 @@ def test_scope_all_quantizes_what_every_convolution_is_given(small_model: SRMode
         assert layer.input_quantizer.bits == layer.quantized_weight.bits == (4 if name in small_model.body else 8)
 
 
-def test_scope_all_needs_bits_for_the_outside() -> None:
-    with pytest.raises(UsageError, match="scope all needs outside_bits"):
-        Recipe(scope="all", outside_bits=None)
+def test_scope_all_without_bits_for_the_outside_takes_those_of_the_body(small_model: SRModel) -> None:
+    plan = plan_layers(small_model, Recipe(scope="all", outside_bits=None, w_bits=5, a_bits=6))
+    assert set(plan.values()) == {LayerBits(5, 6)}
+    assert plan.keys() > set(small_model.body)
