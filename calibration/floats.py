@@ -1,4 +1,4 @@
-"""Layers left in full precision: those that help the output most for the time that they take."""
+"""Layers that compute in full precision: those that help the output most for the time that they take."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from torch import Tensor
 from calibration.layers import LayerBits, Observer, make_input_quantizer, make_observer
 from calibration.outputs import output_errors
 from calibration.ranges import ChannelRanges
-from calibration.recipe import Recipe
+from calibration.recipe import MAX_BITS, Recipe
 from calibration.sensitivity import Sensitivity
 from dfsq.model import SRModel
 from dfsq.networks.multiply_adds import count
 from dfsq.nn import AffineQuantizer
 
 
-def without_costliest(
+def with_costliest_float(
     plan: Mapping[str, LayerBits], errors: Mapping[str, float], costs: Mapping[str, float], share: float
 ) -> dict[str, LayerBits]:
-    """``plan`` without the layers whose errors are largest for their costs, as long as these make up ``share`` of all.
+    """``plan`` in which the layers whose errors are largest for their costs take inputs in full precision, as long as
+    these make up ``share`` of all costs; their weights are stored in 8 bits.
 
     A layer that costs more than is left of the share is passed over.
     """
@@ -29,7 +30,7 @@ def without_costliest(
     for name in sorted(errors, key=lambda name: errors[name] / max(costs[name], 1e-12), reverse=True):
         if errors[name] > 0 and costs[name] <= left:
             left -= costs[name]
-            del kept[name]
+            kept[name] = LayerBits(MAX_BITS, None, outside=True)
     return kept
 
 

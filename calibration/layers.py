@@ -93,6 +93,7 @@ def round_bias(layer: QuantizedLayer) -> QuantizedLayer:
 
 def make_weight(weight: Tensor, bits: LayerBits, recipe: Recipe) -> QuantizedWeight:
     """``weight`` ``(C_out, …)`` rounded to the nearest level of the recipe's weight quantizer."""
-    # Outside the body scope storage is all that counts, and 8 uniform bits cost the least of it.
-    method = "mse" if bits.outside and recipe.weights == "subset" else recipe.weights
+    # Where inputs stay in full precision storage is all that counts, and 8 uniform bits cost the least of it.
+    stored = (bits.outside and recipe.weights == "subset") or (bits.a_bits is None and recipe.weights == "symmetric")
+    method = "mse" if stored else recipe.weights
     return quantize_weight(weight, method, bits.w_bits, recipe.universal_set)

@@ -109,7 +109,7 @@ class Calibration:
             plan = mixed_precision(model, plan, batches, sensitivities, recipe)
         if recipe.float_share:
             errors = floats.rounding_errors(model, plan, batches, sensitivities, recipe)
-            plan = floats.without_costliest(plan, errors, floats.layer_costs(model), recipe.float_share)
+            plan = floats.with_costliest_float(plan, errors, floats.layer_costs(model), recipe.float_share)
         return sensitivities, plan
 
     def quantized(self, plan: Plan, progress: Progress) -> SRModel:

@@ -95,7 +95,7 @@ def _translated(program: torch.export.ExportedProgram, model: SRModel, opset: in
 
 
 def _checked(graph: Any, onnx: Any) -> Any:
-    """``graph`` with the shapes that ONNX infers. Raises :class:`DfsqError` for one that is none."""
+    """``graph`` without the shapes inside, which ONNX infers. Raises :class:`DfsqError` for one that is none."""
     size = graph.ByteSize()
     if size >= onnx.checker.MAXIMUM_PROTOBUF:
         raise DfsqError(f"a graph of {size / 1e9:.1f} GB; ONNX holds 2 GB at most; export a smaller network")
@@ -104,4 +104,5 @@ def _checked(graph: Any, onnx: Any) -> Any:
         onnx.checker.check_model(inferred, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         raise DfsqError(f"the graph is not what ONNX allows ({' '.join(str(error).split())[:300]})") from error
-    return inferred
+    del graph.graph.value_info[:]  # a tenth of the file
+    return graph
