@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -126,8 +127,11 @@ def compare(
     check_outputs((checkpoint, *recipes, *calib), [], reports)
     shared = {} if patches is None else {"patches": patches}
     different = tuple(dict.fromkeys(recipes))
-    chosen = [calibration.recipe(name, w_bits=each, a_bits=each, **shared) for each in bits for name in different]
-    _check_names(chosen[: len(different)])
+    usual = [calibration.recipe(name, **shared) for name in different]
+    _check_names(usual)
+    # Engines have bits of their own, whatever the others are compared at.
+    chosen = [each for each in usual if each.for_engines]
+    chosen += [replace(each, w_bits=width, a_bits=width) for width in bits for each in usual if not each.for_engines]
     model = load_model(checkpoint, quiet, device=device, **overrides)
     found = find_sets(data, sets, model.scale, quiet)
     check_inputs_survive(image_files(found), reports)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 
 BITS = Number(int, limits.BITS)
+SAFE_BITS = 7
+"""Of weights: two products with bytes fit into the 16 bits in which older processors add them."""
 
 
 @click.command()
@@ -199,6 +201,11 @@ def quantize(
 
     device = prepare(device, compile_)
     recipe = calibration.recipe(recipe_name, **changes)
+    if recipe.for_engines and recipe.w_bits > SAFE_BITS:
+        note(
+            f"{recipe.w_bits}-bit weights overflow on processors without VNNI or AMX; {SAFE_BITS} bits do not",
+            quiet,
+        )
     if max_drop is not None:
         target.check(recipe, max_drop)
     within = "" if max_drop is None else f"-drop{max_drop:g}"
