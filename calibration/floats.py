@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from calibration.layers import LayerBits, Observer, make_input_quantizer, make_observer
 from calibration.outputs import output_errors
@@ -15,6 +15,9 @@ from calibration.sensitivity import Sensitivity
 from dfsq.model import SRModel
 from dfsq.networks.multiply_adds import count
 from dfsq.nn import AffineQuantizer
+
+_CONVERSION = 64
+"""Multiply-adds that take as long as the conversion of one value between integers and floats."""
 
 
 def without_costliest(
@@ -40,6 +43,18 @@ def layer_costs(model: SRModel) -> dict[str, float]:
         name = "" if each.function else each.module
         costs[name] = costs.get(name, 0.0) + each.multiply_adds
     return costs
+
+
+def with_conversions(model: SRModel, name: str, multiply_adds: float) -> float:
+    """``multiply_adds`` of a layer, and as many as take the time that it takes to convert what it reads and makes.
+
+    Between integers on both sides, that is: at the ends of a network there is less to convert.
+    """
+    if not name or not isinstance(layer := model.net.get_submodule(name), nn.Conv2d):
+        return multiply_adds
+    made = multiply_adds / layer.weight[0].numel()
+    read = made / layer.out_channels * layer.in_channels
+    return multiply_adds + _CONVERSION * (made + read)
 
 
 @torch.inference_mode()

@@ -95,6 +95,11 @@ BITS = Number(int, limits.BITS)
     help="Of the multiply-adds, 0…1, in full precision where that helps most.  [default: the recipe's; int8 0.05]",
 )
 @click.option(
+    "--target",
+    type=click.Choice(["openvino", "onnxruntime"]),
+    help="Engine that is to run the integers of the recipe int8.  [default: the recipe's; int8 openvino]",
+)
+@click.option(
     "--outside-bits",
     metavar="N|full",
     type=Number(int, limits.BITS, "full"),
