@@ -1,27 +1,29 @@
-"""Layers that compute in full precision: those that help the output most for the time that they take."""
+"""Layers left in full precision: those that help the output most for the time that they take."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from calibration.layers import LayerBits, Observer, make_input_quantizer, make_observer
 from calibration.outputs import output_errors
 from calibration.ranges import ChannelRanges
-from calibration.recipe import MAX_BITS, Recipe
+from calibration.recipe import Recipe
 from calibration.sensitivity import Sensitivity
 from dfsq.model import SRModel
 from dfsq.networks.multiply_adds import count
 from dfsq.nn import AffineQuantizer
 
+_CONVERSION = 64
+"""Multiply-adds that take as long as the conversion of one value between integers and floats."""
 
-def with_costliest_float(
+
+def without_costliest(
     plan: Mapping[str, LayerBits], errors: Mapping[str, float], costs: Mapping[str, float], share: float
 ) -> dict[str, LayerBits]:
-    """``plan`` in which the layers whose errors are largest for their costs take inputs in full precision, as long as
-    these make up ``share`` of all costs; their weights are stored in 8 bits.
+    """``plan`` without the layers whose errors are largest for their costs, as long as these make up ``share`` of all.
 
     A layer that costs more than is left of the share is passed over.
     """
@@ -30,7 +32,7 @@ def with_costliest_float(
     for name in sorted(errors, key=lambda name: errors[name] / max(costs[name], 1e-12), reverse=True):
         if errors[name] > 0 and costs[name] <= left:
             left -= costs[name]
-            kept[name] = LayerBits(MAX_BITS, None, outside=True)
+            del kept[name]
     return kept
 
 
@@ -41,6 +43,18 @@ def layer_costs(model: SRModel) -> dict[str, float]:
         name = "" if each.function else each.module
         costs[name] = costs.get(name, 0.0) + each.multiply_adds
     return costs
+
+
+def with_conversions(model: SRModel, name: str, multiply_adds: float) -> float:
+    """``multiply_adds`` of a layer, and as many as take the time that it takes to convert what it reads and makes.
+
+    Between integers on both sides, that is: at the ends of a network there is less to convert.
+    """
+    if not name or not isinstance(layer := model.net.get_submodule(name), nn.Conv2d):
+        return multiply_adds
+    made = multiply_adds / layer.weight[0].numel()
+    read = made / layer.out_channels * layer.in_channels
+    return multiply_adds + _CONVERSION * (made + read)
 
 
 @torch.inference_mode()

@@ -15,7 +15,6 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor
 
-from calibration import floats
 from calibration.allocation import choices
 from calibration.layers import Layer, LayerBits
 from calibration.pipeline import Calibration, Plan
@@ -122,8 +121,7 @@ def _slope(rungs: Sequence[Rung], index: int) -> float:
 
 def _left_in_float(run: Calibration, names: Sequence[str], progress: Progress) -> dict[str, list[Rung]]:
     sensitivities, images = _reactions(run, progress)
-    costs = floats.layer_costs(run.model)
-    errors = floats.rounding_errors(run.model, run.plan, images, sensitivities, run.recipe)
+    errors, costs = run.float_choices(run.plan, images, sensitivities)
     return {
         name: [Rung(run.plan[name], errors[name], 0.0), Rung(None, 0.0, costs.get(name, 0.0))]
         for name in names

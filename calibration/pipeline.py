@@ -108,9 +108,20 @@ class Calibration:
             progress("Allocating bits", 0, 0)
             plan = mixed_precision(model, plan, batches, sensitivities, recipe)
         if recipe.float_share:
-            errors = floats.rounding_errors(model, plan, batches, sensitivities, recipe)
-            plan = floats.with_costliest_float(plan, errors, floats.layer_costs(model), recipe.float_share)
+            errors, costs = self.float_choices(plan, batches, sensitivities)
+            plan = floats.without_costliest(plan, errors, costs, recipe.float_share)
         return sensitivities, plan
+
+    def float_choices(
+        self, plan: Plan, batches: Sequence[Tensor], sensitivities: Mapping[str, Sensitivity]
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """What rounding the maps of each layer is predicted to cost the output, and what it costs not to."""
+        model, costs = self.model, floats.layer_costs(self.model)
+        if self.recipe.target == "onnxruntime":
+            model = _copied(model)
+            costs = {name: floats.with_conversions(model, name, each) for name, each in costs.items()}
+            sensitivities = folding.fold(model, plan, batches, sensitivities)
+        return floats.rounding_errors(model, plan, batches, sensitivities, self.recipe), costs
 
     def quantized(self, plan: Plan, progress: Progress) -> SRModel:
         """A new model whose layers have the bits that ``plan`` says; those that it does not name stay as they are."""

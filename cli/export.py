@@ -33,9 +33,7 @@ SUFFIXES = (".onnx", ".xml")
 @click.option(
     "--target",
     type=click.Choice(["openvino", "onnxruntime"]),
-    default="openvino",
-    show_default=True,
-    help="Engine that the integers of a quantized network are placed for.",
+    help="Engine that integers are placed for.  [default: that which the network was quantized for]",
 )
 @click.option("--opset", type=Number(int, limits.OPSET), default=18, show_default=True, help="Version of ONNX's set.")
 @click.option("--size", metavar="HxW", type=Size(limits.SIDE), help="The one size of LR images.  [default: any]")
@@ -47,7 +45,7 @@ def export(
     model: str,
     output: Path | None,
     uint8: bool,
-    target: str,
+    target: str | None,
     opset: int,
     size: tuple[int, int] | None,
     no_check: bool,

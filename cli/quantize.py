@@ -94,7 +94,12 @@ SAFE_BITS = 7
 @click.option(
     "--float-share",
     type=Number(float, limits.SHARE),
-    help="Of the multiply-adds, 0…1, in full precision where that helps most.  [default: the recipe's; int8 0.05]",
+    help="Of the multiply-adds, 0…1, in full precision where that helps most.  [default: the recipe's; int8 0.03]",
+)
+@click.option(
+    "--target",
+    type=click.Choice(["openvino", "onnxruntime"]),
+    help="Engine that is to run the integers of the recipe int8.  [default: the recipe's; int8 openvino]",
 )
 @click.option(
     "--outside-bits",

@@ -2,8 +2,8 @@
 
 Tensors: for every quantized layer ``NAME.weight.SUFFIX`` as its kind of weight stores itself
 (:mod:`dfsq.quantizers.weights`); where its input is quantized ``NAME.input.SUFFIX`` as that kind does
-(:mod:`dfsq.nn.input_quantizer`); where its output is, ``NAME.output.SUFFIX`` likewise; every
-other parameter under its own name, as float16 where that loses nothing.
+(:mod:`dfsq.nn.input_quantizer`), where its output is ``NAME.output.SUFFIX`` likewise; every other parameter under its
+own name, as float16 where that loses nothing.
 """
 
 from __future__ import annotations

@@ -32,6 +32,15 @@ def quantization_of(model: SRModel) -> str | None:
     return "int8" if kinds and kinds <= INTEGER_KINDS else NO_SPEED_UP
 
 
+def target_of(model: SRModel) -> str | None:
+    """The engine that the integers of ``model`` are for; None where it has none, or no matter which engine."""
+    if quantization_of(model) != "int8":
+        return None
+    # ONNX Runtime alone asks that what a layer makes is rounded too.
+    rounded = any(layer.output_quantizer is not None for _, layer in quantized_layers(model.net))
+    return "onnxruntime" if rounded else "openvino"
+
+
 def describe(model: SRModel, captured: Captured, uint8: bool) -> dict[str, Any]:
     """Facts about the graph of ``model`` by name; JSON types only."""
     info = model.info

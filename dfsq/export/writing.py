@@ -36,7 +36,7 @@ def export(
     model: SRModel,
     path: str | Path,
     *,
-    target: str = "openvino",
+    target: str | None = None,
     uint8: bool = False,
     opset: int = OPSET,
     size: tuple[int, int] | None = None,
@@ -47,12 +47,12 @@ def export(
 
     The graph takes float32 RGB ``(N, 3, H, W)`` in 0–1 and returns ``(N, 3, scale·H, scale·W)``, not clamped, or with
     ``uint8`` bytes ``(N, H, W, 3)`` in and out. N, H and W are free unless ``size`` fixes height and width; whatever
-    limits there are stand in ``facts``. Before it is written it is compared with ``model`` in every engine that is
-    installed, on pictures of several sizes, unless ``check`` is False: floats must agree to 1e-4, what is quantized
-    within one grey level on 99.9 % of the pixels and 0.01 dB. ``advance`` is called with what is done, how far it is
-    and how far it goes. Raises :class:`~dfsq.errors.UsageError` for another suffix, and
-    :class:`~dfsq.errors.DfsqError` where a library is missing, the network cannot be written as a graph or an engine
-    computes something else: then nothing is written.
+    limits there are stand in ``facts``. ``target`` is as for :func:`~dfsq.export.graph.to_onnx`. Before it is written
+    it is compared with ``model`` in every engine that is installed, on pictures of several sizes, unless ``check`` is
+    False: floats must agree to 1e-4, what is quantized within one grey level on 99.9 % of the pixels and 0.01 dB.
+    ``advance`` is called with what is done, how far it is and how far it goes. Raises
+    :class:`~dfsq.errors.UsageError` for another suffix, and :class:`~dfsq.errors.DfsqError` where a library is missing,
+    the network cannot be written as a graph or an engine computes something else: then nothing is written.
     """
     path = Path(path)
     form = FORMATS.get(path.suffix.lower())

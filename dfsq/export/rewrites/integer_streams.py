@@ -33,7 +33,7 @@ def integer_streams(graph: Any) -> None:
             continue  # removed meanwhile
         for output, grid in zip(node.outputs, _grids(node), strict=False):
             readers = [use.node.op_type for use in output.uses()]
-            if grid is None or output.is_graph_output() or not readers:
+            if grid is None or not any(map(_is_wanted, node.outputs)) or not readers or output.is_graph_output():
                 continue
             if "QuantizeLinear" not in readers or node.op_type in _SAME:
                 _share(graph, _round(graph, node, output, grid))
@@ -166,6 +166,16 @@ def _dequantize(codes: Any, scale: Any, like: Any) -> Any:
 def _name(node: Any, value: Any) -> None:
     output = node.outputs[0]
     output.name, output.shape, output.type = f"{value.name}.rounded", value.shape, value.type
+
+
+def _is_wanted(value: Any) -> bool:
+    """Whether what ``value`` leads to, through operators that run on integers, is rounded."""
+    for use in value.uses():
+        if use.node.op_type == "QuantizeLinear":
+            return True
+        if use.node.op_type in _FUSED - {"Conv"} and any(map(_is_wanted, use.node.outputs)):
+            return True
+    return False
 
 
 def _fuses(node: Any, but: Any = None) -> bool:
