@@ -98,12 +98,10 @@ class Files:
         self._checkpoint = data / "checkpoints" / file
         self._makers: Mapping[str, tuple[str, Callable[[Path], None]]] = {
             "onnx": (".onnx", lambda path: self._export(self._checkpoint, path)),
-            "artifact": ("-int8.safetensors", self._quantize),
+            "artifact": ("-int8.safetensors", lambda path: self._quantize(path, "openvino")),
+            "artifact-ort": ("-int8-ort.safetensors", lambda path: self._quantize(path, "onnxruntime")),
             "int8": ("-int8.onnx", lambda path: self._export(self.path("artifact"), path)),
-            "int8-ort": (
-                "-int8-ort.onnx",
-                lambda path: self._export(self.path("artifact"), path, target="onnxruntime"),
-            ),
+            "int8-ort": ("-int8-ort.onnx", lambda path: self._export(self.path("artifact-ort"), path)),
             "nncf": ("-nncf.xml", lambda path: peers.nncf(self.path("onnx"), path, self._feed())),
             "static": (
                 "-static.onnx",
@@ -136,11 +134,11 @@ class Files:
         bytes_ = path.stat().st_size + (path.with_suffix(".bin").stat().st_size if path.suffix == ".xml" else 0)
         return bytes_ / (4 * sum(each.numel() for each in self.model().parameters()))
 
-    def _export(self, source: Path, path: Path, **options: Any) -> None:
-        export(dfsq.load(source, scale=self._scale), path, **options)
+    def _export(self, source: Path, path: Path) -> None:
+        export(dfsq.load(source, scale=self._scale), path)
 
-    def _quantize(self, path: Path) -> None:
-        dfsq.save(quantized(self.data, self.model(), recipe("int8")), path)
+    def _quantize(self, path: Path, target: str) -> None:
+        dfsq.save(quantized(self.data, self.model(), recipe("int8", target=target)), path)
 
     def patches(self, count: int) -> PatchStream:
         """Pictures to calibrate on, and to be timed on: networks may diverge on noise."""
