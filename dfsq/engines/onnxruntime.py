@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dfsq.engines.description import INTEGERS, Description
 from dfsq.engines.processor import instruction_set
-from dfsq.engines.session import Port, Session, Step, peak
+from dfsq.engines.session import Port, Session, Step, peak, written
 from dfsq.extras import installed, require
 
 _PROBE = 48
@@ -33,12 +33,20 @@ class _OnnxRuntime(Session):
         # Threads that wait by spinning slow a busy machine down, as in cli.main.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._graph = graph
-        self._session = library.InferenceSession(
-            graph if isinstance(graph, bytes) else str(graph), options, providers=["CPUExecutionProvider"]
-        )
+        content = graph if isinstance(graph, bytes) else str(graph)
+        self._session = library.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         self.inputs = tuple(map(_port, self._session.get_inputs()))
         self.outputs = tuple(map(_port, self._session.get_outputs()))
         self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
+        told = written(self.metadata)
+        if (told.get("quantization"), told.get("target")) == ("int8", "openvino"):
+            # It would fuse a grid per channel into integer convolutions, which do not run then.
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
+            self._session = library.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            self.notes = (
+                "its integers are placed for openvino: ONNX Runtime computes them in float, which is right but no faster; "
+                "quantize for `target` onnxruntime",
+            )
         integers = INTEGERS if self._has_integers() else ""
         self.description = Description(
             "onnxruntime", library.__version__, f"{integers}f32", instruction_set(limited=False)

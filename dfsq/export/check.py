@@ -34,9 +34,9 @@ PSNR_LIMIT = 0.01
 _LARGE = 1024
 """Pixels of which shares and a PSNR tell something: in a few hundred, one value of another code is all that is seen."""
 _SHARE_OF_FEW = 0.95
-_OTHERS = 3
+_OTHERS = 4
 """How often a quantized network is compared with itself."""
-_MARGIN = 2
+_MARGIN = 3
 """How many times as far from torch an engine may be as torch from itself."""
 _SIZES = ((33, 47), (48, 40), (64, 97))
 _SMALLEST = 8
