@@ -44,8 +44,8 @@ class _OnnxRuntime(Session):
             options.add_session_config_entry("session.disable_quant_qdq", "1")
             self._session = library.InferenceSession(content, options, providers=["CPUExecutionProvider"])
             self.notes = (
-                "its integers are placed for openvino: ONNX Runtime computes them in float, which is right but no faster; "
-                "quantize for `target` onnxruntime",
+                "its integers are placed for openvino: ONNX Runtime computes them in float, which is right but no "
+                "faster; quantize for `target` onnxruntime",
             )
         integers = INTEGERS if self._has_integers() else ""
         self.description = Description(
