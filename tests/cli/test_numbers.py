@@ -45,7 +45,14 @@ ODD = (
     str(10**30),
     "9" * 5000,
 )
-ALLOWED = {("--seed", "0"), ("--max-drop", "0"), ("--max-drop", "-1"), ("--tolerance", "0"), ("--min-psnr", "0")}
+ALLOWED = {
+    ("--seed", "0"),
+    ("--float-share", "0"),
+    ("--max-drop", "0"),
+    ("--max-drop", "-1"),
+    ("--tolerance", "0"),
+    ("--min-psnr", "0"),
+}
 
 
 def options() -> Iterator[tuple[str, str]]:
