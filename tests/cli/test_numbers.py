@@ -46,12 +46,8 @@ ODD = (
     "9" * 5000,
 )
 ALLOWED = {
-    ("--seed", "0"),
-    ("--float-share", "0"),
-    ("--max-drop", "0"),
+    *((option, "0") for option in ("--seed", "--float-share", "--max-drop", "--tolerance", "--min-psnr")),
     ("--max-drop", "-1"),
-    ("--tolerance", "0"),
-    ("--min-psnr", "0"),
 }
 
 
