@@ -33,6 +33,8 @@ PSNR_LIMIT = 0.01
 """Largest difference in dB between what torch and an engine reach."""
 _STREAMS = (0.5, 0.1)
 """SHARE and PSNR_LIMIT for ONNX Runtime, whose integers also round what torch leaves in float between layers."""
+_RESTLESS_PSNR = 0.1
+"""PSNR_LIMIT for a network of which torch itself gives other pictures: few of them say little of its spread."""
 _LARGE = 1024
 """Pixels of which shares and a PSNR tell something: in a few hundred, one value of another code is all that is seen."""
 _SHARE_OF_FEW = 0.95
@@ -206,7 +208,8 @@ def _judge_rounded(
     sums are rounded in other ways."""
     usual = bounds[0] if is_large else min(bounds[0], _SHARE_OF_FEW)
     share = min([usual, *(1 - _MARGIN * (1 - other.share) for other in others)])
-    psnr_limit = max([bounds[1], *(_MARGIN * other.psnr for other in others)]) if is_large else torch.inf
+    usual_psnr = bounds[1] if share >= bounds[0] else max(bounds[1], _RESTLESS_PSNR)
+    psnr_limit = max([usual_psnr, *(_MARGIN * other.psnr for other in others)]) if is_large else torch.inf
     if not (result.share >= share and result.psnr <= psnr_limit):
         raise DfsqError(
             f"{result.engine} is within a grey level on {100 * result.share:.2f} % of the pixels {where}, "
