@@ -27,7 +27,7 @@ onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 ir = pytest.importorskip("onnx_ir", reason="the extra onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 
-REAL = {"edsr_baseline_x2.safetensors": 2, "carn_m.pth": 2, "rlfn_ntire_x4.pth": 4}
+REAL = {"edsr_baseline_x2.safetensors": 2, "carn_m.pth": 2, "PANx4_DF2K.pth": 4}
 
 
 def calibrated(model: SRModel, **changes: Any) -> SRModel:
