@@ -44,9 +44,9 @@ def _grids(node: Any) -> list[Grid | None]:
     known = [_grid_of(value) for value in node.inputs if value is not None]
     kind = node.op_type
     if kind == "Sigmoid":
-        # In full precision up to here; what it weighs is a map of integers.
-        weighs = any(use.node.op_type == "Mul" for use in node.outputs[0].uses())
-        return [(1 / _FULL, 0)] if weighs else []
+        # In full precision up to here, perhaps; what it weighs is a map of integers.
+        weighs = [use.node for use in node.outputs[0].uses() if use.node.op_type == "Mul"]
+        return [(1 / _FULL, 0)] if any(_fuses(each, but=node.outputs[0]) for each in weighs) else []
     first = known[0] if known else None
     if first is None:
         return []
@@ -58,9 +58,8 @@ def _grids(node: Any) -> list[Grid | None]:
     if kind == "LeakyRelu":
         slope = node.attributes["alpha"].as_float() if "alpha" in node.attributes else 0.01
         return [_covering(min(low * slope, 0.0), high)]
-    if kind == "Concat" and None not in known:
-        limits = [_limits(each) for each in known if each is not None]
-        return [_covering(min(low for low, _ in limits), max(high for _, high in limits))]
+    # What joins maps, as Concat does, might get a common grid, but not one on which nothing small drowns: calibration
+    # has not seen it.
     return []
 
 
