@@ -111,7 +111,7 @@ def equalized(
 def for_tensor(ranges: ChannelRanges, bits: int, headroom: float | None, channel_axis: int) -> AffineQuantizer:
     """The grid for a whole tensor that all its channels share. An image is kept as it is.
 
-    It goes beyond what was seen by a third of what ``headroom`` does: most channels have more than that to their limits.
+    It reaches beyond what was seen by a third of what ``headroom`` says: most channels have more than that left.
     """
     step = ranges.image_step()
     if step is not None and bits == 8:
