@@ -37,6 +37,18 @@ def integer_streams(graph: Any) -> None:
                 continue
             if "QuantizeLinear" not in readers or node.op_type in _SAME:
                 _share(graph, _round(graph, node, output, grid))
+        if node.op_type == "Concat":
+            _round_parts(graph, node)
+
+
+def _round_parts(graph: Any, concat: Any) -> None:
+    """Put what ``concat`` joins on its own grid, where it comes out of integers and has none."""
+    rounded = [use.node for use in concat.outputs[0].uses() if use.node.op_type == "QuantizeLinear"]
+    grids = [_grid_of(_reader(each).outputs[0]) for each in rounded if _reader(each) is not None]
+    for value in concat.inputs if len(grids) == 1 and grids[0] is not None else ():
+        producer = value.producer()
+        if _fuses(producer) and producer.op_type in ("Add", "Mul") and len(value.uses()) == 1:
+            _round(graph, producer, value, grids[0])
 
 
 def _grids(node: Any) -> list[Grid | None]:
@@ -45,8 +57,7 @@ def _grids(node: Any) -> list[Grid | None]:
     kind = node.op_type
     if kind == "Sigmoid":
         # In full precision up to here, perhaps; what it weighs is a map of integers.
-        weighs = [use.node for use in node.outputs[0].uses() if use.node.op_type == "Mul"]
-        return [(1 / _FULL, 0)] if any(_fuses(each, but=node.outputs[0]) for each in weighs) else []
+        return [(1 / _FULL, 0)] if _weighs(node.outputs[0]) else []
     first = known[0] if known else None
     if first is None:
         return []
@@ -165,6 +176,16 @@ def _dequantize(codes: Any, scale: Any, like: Any) -> Any:
 def _name(node: Any, value: Any) -> None:
     output = node.outputs[0]
     output.name, output.shape, output.type = f"{value.name}.rounded", value.shape, value.type
+
+
+def _weighs(value: Any) -> bool:
+    """Whether integers are multiplied with ``value``, or with a part of it."""
+    for use in value.uses():
+        if use.node.op_type == "Mul" and _fuses(use.node, but=value):
+            return True
+        if use.node.op_type == "Split" and any(map(_weighs, use.node.outputs)):
+            return True
+    return False
 
 
 def _is_wanted(value: Any) -> bool:
