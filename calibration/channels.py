@@ -122,7 +122,8 @@ class _Watch(TorchFunctionMode):
             return True
         if any(each.dim() != 4 or each.shape[1] != len(numbers) for each in made):
             return False
-        if func in _COMMUTE and before[0][1] is not None:
+        pads_zeros = func is F.pad and not (args[3:] or [kwargs.get("value")])[0]
+        if (pads_zeros or func in _COMMUTE) and before[0][1] is not None:
             pass
         elif func in _ADD and len(before) == 2 and before[0][0].shape[1:2] == before[1][0].shape[1:2]:
             others = [torch.zeros_like(numbers) if each is None else each for _, each in before]

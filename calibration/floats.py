@@ -16,18 +16,23 @@ from dfsq.model import SRModel
 from dfsq.networks.multiply_adds import count
 from dfsq.nn import AffineQuantizer
 
-_CONVERSION = 64
+_CONVERSION = 128
 """Multiply-adds that take as long as the conversion of one value between integers and floats."""
 
 
 def without_costliest(
-    plan: Mapping[str, LayerBits], errors: Mapping[str, float], costs: Mapping[str, float], share: float
+    plan: Mapping[str, LayerBits],
+    errors: Mapping[str, float],
+    costs: Mapping[str, float],
+    share: float,
+    total: float | None = None,
 ) -> dict[str, LayerBits]:
     """``plan`` without the layers whose errors are largest for their costs, as long as these make up ``share`` of all.
 
-    A layer that costs more than is left of the share is passed over.
+    A layer that costs more than is left of the share is passed over. ``total``: what it is a share of; None: of the
+    ``costs``.
     """
-    left = share * sum(costs.values())
+    left = share * (sum(costs.values()) if total is None else total)
     kept = dict(plan)
     for name in sorted(errors, key=lambda name: errors[name] / max(costs[name], 1e-12), reverse=True):
         if errors[name] > 0 and costs[name] <= left:

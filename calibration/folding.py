@@ -66,14 +66,15 @@ def fold(
     with torch.no_grad():
         for name, each in channels.items():
             inputs, outputs = factors[each.inputs], factors[each.outputs]
-            _scale(convolutions[name], inputs, outputs)
+            scale(convolutions[name], inputs, outputs)
             if name in changed:
                 old = changed[name]
                 changed[name] = Sensitivity(old.inputs * inputs.outer(inputs), old.outputs * outputs.outer(outputs))
     return changed
 
 
-def _scale(layer: nn.Conv2d, inputs: Tensor, outputs: Tensor) -> None:
+def scale(layer: nn.Conv2d, inputs: Tensor, outputs: Tensor) -> None:
+    """Take inputs divided by ``inputs``, ``(C_in,)``, and give outputs divided by ``outputs``, ``(C_out,)``."""
     weight = layer.weight.double().cpu()
     columns = inputs.view(layer.groups, -1).repeat_interleave(len(weight) // layer.groups, 0)
     scaled = weight * columns[:, :, None, None] / outputs[:, None, None, None]

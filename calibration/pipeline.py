@@ -109,7 +109,8 @@ class Calibration:
             plan = mixed_precision(model, plan, batches, sensitivities, recipe)
         if recipe.float_share:
             errors, costs = self.float_choices(plan, batches, sensitivities)
-            plan = floats.without_costliest(plan, errors, costs, recipe.float_share)
+            total = sum(floats.layer_costs(model).values())
+            plan = floats.without_costliest(plan, errors, costs, recipe.float_share, total)
         return sensitivities, plan
 
     def float_choices(

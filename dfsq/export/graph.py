@@ -12,6 +12,7 @@ from dfsq.export import bytes, integers, metadata, tidy
 from dfsq.export.capture import capture
 from dfsq.export.rewrites.integer_streams import integer_streams
 from dfsq.export.rewrites.split_convolutions import split_convolutions
+from dfsq.export.rewrites.spread_products import spread_products
 from dfsq.export.traceable import traceable
 from dfsq.extras import require
 from dfsq.limits import OPSET as OPSETS
@@ -110,6 +111,7 @@ def _translated(program: torch.export.ExportedProgram, model: SRModel, opset: in
     assert translated is not None
     integers.store_integers(translated.model.graph, model.net)
     if target == "onnxruntime":
+        spread_products(translated.model.graph)
         integer_streams(translated.model.graph)
     else:
         split_convolutions(translated.model.graph)

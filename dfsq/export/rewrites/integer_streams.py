@@ -37,6 +37,18 @@ def integer_streams(graph: Any) -> None:
                 continue
             if "QuantizeLinear" not in readers or node.op_type in _SAME:
                 _share(graph, _round(graph, node, output, grid))
+        if node.op_type == "Concat":
+            _round_parts(graph, node)
+
+
+def _round_parts(graph: Any, concat: Any) -> None:
+    """Put what ``concat`` joins on its own grid, where it comes out of integers and has none."""
+    rounded = [use.node for use in concat.outputs[0].uses() if use.node.op_type == "QuantizeLinear"]
+    grids = [_grid_of(_reader(each).outputs[0]) for each in rounded if _reader(each) is not None]
+    for value in concat.inputs if len(grids) == 1 and grids[0] is not None else ():
+        producer = value.producer()
+        if _fuses(producer) and producer.op_type in ("Add", "Mul") and len(value.uses()) == 1:
+            _round(graph, producer, value, grids[0])
 
 
 def _grids(node: Any) -> list[Grid | None]:
@@ -44,9 +56,8 @@ def _grids(node: Any) -> list[Grid | None]:
     known = [_grid_of(value) for value in node.inputs if value is not None]
     kind = node.op_type
     if kind == "Sigmoid":
-        # In full precision up to here; what it weighs is a map of integers.
-        weighs = any(use.node.op_type == "Mul" for use in node.outputs[0].uses())
-        return [(1 / _FULL, 0)] if weighs else []
+        # In full precision up to here, perhaps; what it weighs is a map of integers.
+        return [(1 / _FULL, 0)] if _weighs(node.outputs[0]) else []
     first = known[0] if known else None
     if first is None:
         return []
@@ -58,9 +69,8 @@ def _grids(node: Any) -> list[Grid | None]:
     if kind == "LeakyRelu":
         slope = node.attributes["alpha"].as_float() if "alpha" in node.attributes else 0.01
         return [_covering(min(low * slope, 0.0), high)]
-    if kind == "Concat" and None not in known:
-        limits = [_limits(each) for each in known if each is not None]
-        return [_covering(min(low for low, _ in limits), max(high for _, high in limits))]
+    # What joins maps, as Concat does, might get a common grid, but not one on which nothing small drowns: calibration
+    # has not seen it.
     return []
 
 
@@ -166,6 +176,16 @@ def _dequantize(codes: Any, scale: Any, like: Any) -> Any:
 def _name(node: Any, value: Any) -> None:
     output = node.outputs[0]
     output.name, output.shape, output.type = f"{value.name}.rounded", value.shape, value.type
+
+
+def _weighs(value: Any) -> bool:
+    """Whether integers are multiplied with ``value``, or with a part of it."""
+    for use in value.uses():
+        if use.node.op_type == "Mul" and _fuses(use.node, but=value):
+            return True
+        if use.node.op_type == "Split" and any(map(_weighs, use.node.outputs)):
+            return True
+    return False
 
 
 def _is_wanted(value: Any) -> bool:
