@@ -121,7 +121,7 @@ def test_real_checkpoints_lose_next_to_nothing(data: Path, file: str, tmp_path: 
     dfsq.save(quantized, tmp_path / "m.safetensors")
     dfsq.export.export(quantized, tmp_path / "m.onnx")
     size = (tmp_path / "m.onnx").stat().st_size / sum(4 * each.numel() for each in model.parameters())
-    assert size < 0.45  # names and grids weigh in networks of 300 000 parameters
+    assert size < 0.5  # names and grids weigh in networks of 300 000 parameters
     hr, lr = (
         read_picture(data / "benchmark" / "Set5" / name).rgb
         for name in ("HR/butterfly.png", f"LR_bicubic/X{scale}/butterflyx{scale}.png")

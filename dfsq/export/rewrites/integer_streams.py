@@ -45,10 +45,13 @@ def _round_parts(graph: Any, concat: Any) -> None:
     """Put what ``concat`` joins on its own grid, where it comes out of integers and has none."""
     rounded = [use.node for use in concat.outputs[0].uses() if use.node.op_type == "QuantizeLinear"]
     grids = [_grid_of(_reader(each).outputs[0]) for each in rounded if _reader(each) is not None]
-    for value in concat.inputs if len(grids) == 1 and grids[0] is not None else ():
+    grid = grids[0] if len(grids) == 1 else None
+    if grid is None:
+        return
+    for value in concat.inputs:
         producer = value.producer()
         if _fuses(producer) and producer.op_type in ("Add", "Mul") and len(value.uses()) == 1:
-            _round(graph, producer, value, grids[0])
+            _round(graph, producer, value, grid)
 
 
 def _grids(node: Any) -> list[Grid | None]:
