@@ -23,6 +23,7 @@ from calibration.recipe import MAX_BITS, MIN_BITS, Recipe
 from calibration.selection.exact import least_errors
 from calibration.sensitivity import Sensitivity
 from calibration.sequential import rows_of
+from calibration.watching import watch
 from dfsq.errors import UsageError
 from dfsq.model import SRModel
 from dfsq.nn import channel_axis
@@ -116,13 +117,7 @@ def choices(
 ) -> dict[str, LayerChoices]:
     """What each of ``widths`` bits does for the layers called ``names``, all of which have sensitivities."""
     views = {name: _View(model.net.get_submodule(name), recipe) for name in names}
-    handles = [model.net.get_submodule(name).register_forward_pre_hook(view.see) for name, view in views.items()]
-    try:
-        for image in (image for batch in batches for image in torch.split(batch, 1)):
-            model(image)
-    finally:
-        for handle in handles:
-            handle.remove()
+    watch(model, batches, {name: view.see for name, view in views.items()})
     universal = recipe.universal_set
     return {
         name: LayerChoices(
@@ -144,8 +139,7 @@ class _View:
         self._moments = [Moments(layer.weight[0].numel()) for _ in range(getattr(layer, "groups", 1))]
         self._elements = 0
 
-    def see(self, _layer: Layer, inputs: tuple[Tensor, ...]) -> None:
-        x = inputs[0]
+    def see(self, x: Tensor) -> None:
         self._observer.observe(x)
         for sample in by_sample(x, channel_axis(self._layer)):
             for signed in self._squares:

@@ -7,17 +7,21 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from calibration.extremes import Extremes
 from calibration.layers import LayerBits, Observer, make_input_quantizer, make_observer
 from calibration.outputs import output_errors
 from calibration.ranges import ChannelRanges
 from calibration.recipe import Recipe
 from calibration.sensitivity import Sensitivity
+from calibration.watching import watch
 from dfsq.model import SRModel
 from dfsq.networks.multiply_adds import count
 from dfsq.nn import AffineQuantizer
 
-_CONVERSION = 128
-"""Multiply-adds that take as long as the conversion of one value between integers and floats."""
+_CONVERSION = {"openvino": 32, "onnxruntime": 128}
+"""Multiply-adds that take as long as reading or writing one value in float where integers stand on both sides."""
+_ENOUGH = 10**-5.65
+"""Squared error of an output value, in 0–1, below which little is gained: a fidelity of 56.5 dB."""
 
 
 def without_costliest(
@@ -29,14 +33,16 @@ def without_costliest(
 ) -> dict[str, LayerBits]:
     """``plan`` without the layers whose errors are largest for their costs, as long as these make up ``share`` of all.
 
-    A layer that costs more than is left of the share is passed over. ``total``: what it is a share of; None: of the
-    ``costs``.
+    A layer that costs more than is left of the share is passed over. Ends where the errors left are too small to
+    matter. ``total``: what it is a share of; None: of the ``costs``.
     """
     left = share * (sum(costs.values()) if total is None else total)
+    error = sum(errors.values())
     kept = dict(plan)
     for name in sorted(errors, key=lambda name: errors[name] / max(costs[name], 1e-12), reverse=True):
-        if errors[name] > 0 and costs[name] <= left:
+        if error > _ENOUGH and errors[name] > 0 and costs[name] <= left:
             left -= costs[name]
+            error -= errors[name]
             del kept[name]
     return kept
 
@@ -50,16 +56,13 @@ def layer_costs(model: SRModel) -> dict[str, float]:
     return costs
 
 
-def with_conversions(model: SRModel, name: str, multiply_adds: float) -> float:
-    """``multiply_adds`` of a layer, and as many as take the time that it takes to convert what it reads and makes.
-
-    Between integers on both sides, that is: at the ends of a network there is less to convert.
-    """
+def in_float(model: SRModel, name: str, multiply_adds: float, target: str) -> float:
+    """``multiply_adds`` of a layer, and as many as take the time that its maps take in float instead of integers."""
     if not name or not isinstance(layer := model.net.get_submodule(name), nn.Conv2d):
         return multiply_adds
     made = multiply_adds / layer.weight[0].numel()
     read = made / layer.out_channels * layer.in_channels
-    return multiply_adds + _CONVERSION * (made + read)
+    return multiply_adds + _CONVERSION[target] * (made + read)
 
 
 @torch.inference_mode()
@@ -69,6 +72,7 @@ def rounding_errors(
     images: Sequence[Tensor],
     sensitivities: Mapping[str, Sensitivity],
     recipe: Recipe,
+    extremes: Extremes,
 ) -> dict[str, float]:
     """What rounding the input of each layer to integers, and its output, adds to the squared error of an output value.
 
@@ -78,30 +82,22 @@ def rounding_errors(
     observers = {
         name: make_observer(model.net.get_submodule(name), recipe) for name, bits in plan.items() if bits.a_bits
     }
-    handles = [
-        model.net.get_submodule(name).register_forward_pre_hook(lambda _, xs, observer=each: observer.observe(xs[0]))
-        for name, each in observers.items()
-    ]
-    try:
-        for batch in images:
-            for image in torch.split(batch, 1):
-                model(image)
-    finally:
-        for handle in handles:
-            handle.remove()
+    watch(model, images, {name: each.observe for name, each in observers.items()})
     errors = {}
     for name, observer in observers.items():
         sensitivity = sensitivities.get(name)
         bits = plan[name].a_bits
         if sensitivity is None or bits is None or not observer.samples:
             continue
+        if isinstance(observer, ChannelRanges):
+            observer.widen(extremes.get((name, "inputs")))
         quantizer = make_input_quantizer(model.net.get_submodule(name), observer, bits, sensitivity, recipe)
         if isinstance(quantizer, AffineQuantizer):
             exact = quantizer.factors is None and recipe.selector == "equalized" and _is_image(observer)
             steps = quantizer.steps.double().cpu()
             errors[name] = 0.0 if exact else float((sensitivity.inputs.diagonal() * steps.square()).sum() / 12)
     if any(bits.outputs for bits in plan.values()):
-        for name, error in output_errors(model, plan, images, sensitivities).items():
+        for name, error in output_errors(model, plan, images, sensitivities, extremes).items():
             errors[name] = errors.get(name, 0.0) + error
     return errors
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from calibration.channels import FIXED, trace
+from calibration.extremes import observe
 from calibration.layers import LayerBits
-from calibration.outputs import observe
 from calibration.sensitivity import Sensitivity
 from dfsq.model import SRModel
 from dfsq.networks.scope import quantizable_layers, shifts_colours

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from calibration.extremes import Extremes, observe
 from calibration.layers import Layer, LayerBits
 from calibration.ranges import ChannelRanges, for_tensor
 from calibration.recipe import Recipe
 from calibration.sensitivity import Sensitivity
 from dfsq.model import SRModel
-from dfsq.nn import AffineQuantizer, channel_axis
+from dfsq.nn import AffineQuantizer
 
 _RECTIFIERS = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
 
@@ -46,52 +47,34 @@ def with_outputs(model: SRModel, plan: Mapping[str, LayerBits], image: Tensor) -
     }
 
 
-def make_output_quantizer(layer: Layer, inputs: list[Tensor], bits: LayerBits, recipe: Recipe) -> AffineQuantizer:
-    """The grid for what ``layer`` makes of ``inputs``, saturating as the recipe says."""
+def make_output_quantizer(
+    layer: Layer, inputs: list[Tensor], bits: LayerBits, recipe: Recipe, extremes: ChannelRanges | None
+) -> AffineQuantizer:
+    """The grid for what ``layer`` makes of ``inputs`` and for ``extremes``, saturating as the recipe says."""
     assert bits.a_bits is not None
     ranges = ChannelRanges(1)
     for each in inputs:
         ranges.observe(layer(each))
+    ranges.widen(extremes)
     return for_tensor(ranges, bits.a_bits, recipe.headroom, 1)
 
 
 def output_errors(
-    model: SRModel, plan: Mapping[str, LayerBits], images: Sequence[Tensor], sensitivities: Mapping[str, Sensitivity]
+    model: SRModel,
+    plan: Mapping[str, LayerBits],
+    images: Sequence[Tensor],
+    sensitivities: Mapping[str, Sensitivity],
+    extremes: Extremes,
 ) -> dict[str, float]:
     """What rounding the output of each layer adds to the squared error of an output value of the network."""
     errors = {}
     for (name, side), ranges in observe(model, plan, images).items():
         bits = plan[name].a_bits
         if side == "outputs" and ranges.samples and bits is not None and name in sensitivities:
+            ranges.widen(extremes.get((name, side)))
             step = for_tensor(ranges, bits, None, 1).scale.double().item()
             errors[name] = step**2 / 12 * float(sensitivities[name].outputs.diagonal().sum())
     return errors
-
-
-@torch.inference_mode()
-def observe(
-    model: SRModel, plan: Mapping[str, LayerBits], images: Sequence[Tensor]
-) -> dict[tuple[str, str], ChannelRanges]:
-    """Extremes of what layers read and make, where that is to be rounded, by name and ``inputs`` or ``outputs``."""
-    ranges: dict[tuple[str, str], ChannelRanges] = {}
-    handles = []
-    for name, bits in plan.items():
-        layer = model.net.get_submodule(name)
-        axis = channel_axis(layer)
-        if bits.a_bits is not None:
-            own = ranges[name, "inputs"] = ChannelRanges(axis)
-            handles.append(layer.register_forward_pre_hook(lambda _, xs, own=own: own.observe(xs[0])))
-        if bits.outputs:
-            own = ranges[name, "outputs"] = ChannelRanges(axis)
-            handles.append(layer.register_forward_hook(lambda _, xs, y, own=own: own.observe(y)))
-    try:
-        for batch in images:
-            for image in torch.split(batch, 1):
-                model(image)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return ranges
 
 
 class _Flow(TorchFunctionMode):

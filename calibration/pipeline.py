@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from calibration import floats, folding, outputs, sequential
 from calibration.allocation import mixed_precision
+from calibration.extremes import Extremes, vivid
+from calibration.extremes import observe as observe_extremes
 from calibration.images import PatchStream
 from calibration.layers import (
     LayerBits,
@@ -23,6 +25,7 @@ from calibration.layers import (
     round_bias,
 )
 from calibration.progress import Progress
+from calibration.ranges import ChannelRanges
 from calibration.recipe import MAX_BITS, Recipe
 from calibration.sensitivity import Sensitivity, measure
 from dfsq import distributed
@@ -89,8 +92,9 @@ class Calibration:
         self._made: dict[tuple[str, LayerBits], QuantizedLayer] = {}
         _copied(model)  # what cannot be is not worth the work
         self._by_sensitivity = bool(recipe.compensation or recipe.feedback or recipe.avg_bits or recipe.float_share)
+        self._goes_to_extremes = recipe.selector == "equalized"
         # Patches are small; what must not pile up are activations.
-        if self._by_sensitivity or hold:
+        if self._by_sensitivity or self._goes_to_extremes or hold:
             self.images = [batch.to(_device(model)) for batch in images]
         if self._by_sensitivity:
             if len({batch.shape[1:] for batch in self.images}) != 1:
@@ -117,12 +121,18 @@ class Calibration:
         self, plan: Plan, batches: Sequence[Tensor], sensitivities: Mapping[str, Sensitivity]
     ) -> tuple[dict[str, float], dict[str, float]]:
         """What rounding the maps of each layer is predicted to cost the output, and what it costs not to."""
-        model, costs = self.model, floats.layer_costs(self.model)
-        if self.recipe.target == "onnxruntime":
+        model, target = self.model, self.recipe.target
+        costs = {name: floats.in_float(model, name, each, target) for name, each in floats.layer_costs(model).items()}
+        if target == "onnxruntime":
             model = _copied(model)
-            costs = {name: floats.with_conversions(model, name, each) for name, each in costs.items()}
             sensitivities = folding.fold(model, plan, batches, sensitivities)
-        return floats.rounding_errors(model, plan, batches, sensitivities, self.recipe), costs
+        return floats.rounding_errors(
+            model, plan, batches, sensitivities, self.recipe, self._extremes(model, plan)
+        ), costs
+
+    def _extremes(self, model: SRModel, plan: Plan) -> Extremes:
+        """How far the maps of ``model`` reach on vivid pictures, where the recipe's ranges are to hold them."""
+        return observe_extremes(model, plan, map(vivid, self.images)) if self._goes_to_extremes else {}
 
     def quantized(self, plan: Plan, progress: Progress) -> SRModel:
         """A new model whose layers have the bits that ``plan`` says; those that it does not name stay as they are."""
@@ -145,7 +155,8 @@ class Calibration:
         if self.recipe.target == "onnxruntime":
             sensitivities = folding.fold(quantized, plan, list(self.images), sensitivities)
         images = torch.cat(list(self.images))
-        sequential.quantize_layers(quantized, plan, images, sensitivities, self.recipe, progress)
+        extremes = self._extremes(quantized, plan)
+        sequential.quantize_layers(quantized, plan, images, sensitivities, self.recipe, extremes, progress)
         return dict(quantized_layers(quantized.net))
 
     def _at_once(self, progress: Progress, plan: Plan) -> dict[str, QuantizedLayer]:
@@ -153,6 +164,10 @@ class Calibration:
         if self._observers is None:
             names = [name for name, bits in self.plan.items() if bits.a_bits]
             self._observers = observe(self.model, names, self.images, self.recipe, progress)
+            for (name, _), extremes in self._extremes(self.model, self.plan).items():
+                observer = self._observers[name]
+                assert isinstance(observer, ChannelRanges)
+                observer.widen(extremes)
         observers = self._observers
 
         def choose(item: tuple[int, str]) -> QuantizedLayer:

@@ -20,8 +20,6 @@ _IMAGE_STEPS = (1 / 255, 1.0)
 """Steps of an image of 8 bits, in the ranges 0–1 and 0–255."""
 _FLATTEST = 1 / 1024
 """Least factor of a channel against the largest: beyond that its weights would drown in those of the others."""
-_SHARED_HEADROOM = 1 / 3
-"""Chosen on BSDS500: on a grid that channels share, what the others' headroom costs weighs more."""
 
 
 class ChannelRanges:
@@ -45,6 +43,11 @@ class ChannelRanges:
     def _include(self, low: Tensor, high: Tensor) -> None:
         self._low = low if self._low is None else torch.minimum(self._low, low)
         self._high = high if self._high is None else torch.maximum(self._high, high)
+
+    def widen(self, other: ChannelRanges | None) -> None:
+        """Reach as far as ``other``; whether all that was seen is an image is not changed by that."""
+        if other is not None and other._low is not None and other._high is not None:
+            self._include(other._low, other._high)
 
     def reduce(self, device: torch.device) -> None:
         """Put together what this layer's observers in all processes have seen."""
@@ -109,15 +112,14 @@ def equalized(
 
 
 def for_tensor(ranges: ChannelRanges, bits: int, headroom: float | None, channel_axis: int) -> AffineQuantizer:
-    """The grid for a whole tensor that all its channels share. An image is kept as it is.
+    """The grid for a whole tensor that all its channels share, up to ``headroom`` times what was seen of it.
 
-    It reaches beyond what was seen by a third of what ``headroom`` says: most channels have more than that left.
+    An image is kept as it is.
     """
     step = ranges.image_step()
     if step is not None and bits == 8:
         return AffineQuantizer(step, 0, bits, channel_axis=channel_axis)
-    reach = 1.0 if headroom is None else 1 + _SHARED_HEADROOM * (headroom - 1)
-    low, high = (limit * reach for limit in ranges.limits())
+    low, high = (limit * (headroom or 1.0) for limit in ranges.limits())
     return AffineQuantizer(*_grid(float(low.min()), float(high.max()), bits), bits, channel_axis=channel_axis)
 
 

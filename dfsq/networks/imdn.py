@@ -19,9 +19,10 @@ class ContrastAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, features, H, W)`` to the same shape."""
-        # One pass over the map, which engines fuse, instead of the two of std_mean; rounding may make it negative.
+        # Without the map of differences, or of squares, that std_mean has engines write; rounding may make it negative.
         mean = x.mean((2, 3), keepdim=True)
-        variance = (x * x).mean((2, 3), keepdim=True) - mean * mean
+        norm = torch.linalg.vector_norm(x, dim=(2, 3), keepdim=True)
+        variance = norm * norm / (x.shape[2] * x.shape[3]) - mean * mean
         weights: Tensor = self.conv_du(variance.clamp_min(0).sqrt() + mean)
         return x * weights
 
