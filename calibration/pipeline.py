@@ -201,7 +201,9 @@ def plan_layers(model: SRModel, recipe: Recipe) -> Mapping[str, LayerBits]:
             raise UsageError(
                 f"pattern {pattern!r} matches no layer; layers are named like {', '.join(list(layers)[:4])}"
             )
-    mapless = without_maps(model.net, model.info.channels) if recipe.scope == "all" else set()
+    in_float = without_maps(model.net, model.info.channels) if recipe.scope == "all" else set()
+    if recipe.for_engines:
+        in_float = in_float | floats.negligible(model)
     plan = {}
     for name, layer in layers.items():
         if any(fnmatchcase(name, pattern) for pattern in recipe.skip):
@@ -209,10 +211,10 @@ def plan_layers(model: SRModel, recipe: Recipe) -> Mapping[str, LayerBits]:
         own = [bits for pattern, bits in recipe.layer_bits if fnmatchcase(name, pattern)]
         if own:
             plan[name] = LayerBits(own[-1], own[-1])
+        elif name in in_float and not shifts_colours(layer):
+            plan[name] = LayerBits(recipe.outside_bits or MAX_BITS, None, outside=True)
         elif name in model.body:
             plan[name] = LayerBits(recipe.w_bits, recipe.a_bits)
-        elif name in mapless and not shifts_colours(layer):
-            plan[name] = LayerBits(recipe.outside_bits or MAX_BITS, None, outside=True)
         elif recipe.scope == "all" and not shifts_colours(layer):
             bits = (recipe.outside_bits or recipe.w_bits, recipe.outside_bits or recipe.a_bits)
             plan[name] = LayerBits(*bits, outside=recipe.outside_bits is not None)

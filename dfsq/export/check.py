@@ -17,7 +17,7 @@ from torch import Tensor
 from dfsq.engines.registry import GRAPH_ENGINES
 from dfsq.engines.session import Session
 from dfsq.errors import DfsqError
-from dfsq.evaluation.bicubic import downscale, enlarge
+from dfsq.evaluation.bicubic import downscale
 from dfsq.evaluation.metrics import psnr
 from dfsq.export.restless import restless
 from dfsq.extras import installed
@@ -33,15 +33,14 @@ PSNR_LIMIT = 0.01
 """Largest difference in dB between what torch and an engine reach."""
 _STREAMS = (0.5, 0.1)
 """SHARE and PSNR_LIMIT for ONNX Runtime, whose integers also round what torch leaves in float between layers."""
-_RESTLESS_PSNR = 0.1
-"""PSNR_LIMIT for a network of which torch itself gives other pictures: few of them say little of its spread."""
 _LARGE = 1024
-"""Pixels of which shares and a PSNR tell something: in a few hundred, one value of another code is all that is seen."""
-_SHARE_OF_FEW = 0.95
+"""Pixels of which a PSNR tells something: in a few hundred, one value of another code is all that is seen."""
 _OTHERS = 4
 """How often a quantized network is compared with itself."""
-_MARGIN = 3
-"""How many times as far from torch an engine may be as torch from itself."""
+_MARGIN = 1.25
+"""How many times as far from torch an engine may be as torch from itself, in pixels and in their mean square."""
+_PSNR_MARGIN = 2
+"""The same for differences of PSNR, which scatter about 0: the largest of a few says less of them."""
 _SIZES = ((33, 47), (48, 40), (64, 97))
 _SMALLEST = 8
 """Smaller pictures are not tried: there is no picture in them."""
@@ -60,8 +59,10 @@ class Checked:
     """Largest, in 0–1."""
     share: float
     """Of pixels within a grey level."""
+    rms: float
+    """Root of the mean squared difference, in 0–1."""
     psnr: float
-    """Difference in dB against bicubic interpolation."""
+    """By how much the engine's PSNR differs from torch's, in dB, on a photograph in its full size."""
 
 
 def engines() -> tuple[str, ...]:
@@ -86,21 +87,25 @@ def check(model: SRModel, engine: str, session: Session, facts: Mapping[str, Any
     """
     shapes = list(_shapes(facts))
     exact = facts["quantization"] is None and facts["input"]["dtype"] == "float32"
-    bounds = _STREAMS if facts.get("target") == "onnxruntime" else (SHARE, PSNR_LIMIT)
-    worst = Checked(engine, len(shapes), 0.0, 1.0, 0.0)
+    in_streams = facts.get("target") == "onnxruntime"
+    bounds = _STREAMS if in_streams else (SHARE, PSNR_LIMIT)
+    worst = Checked(engine, len(shapes), 0.0, 1.0, 0.0, 0.0)
+    unrest = 0.0  # largest difference of PSNR of torch from itself so far
     for number, (batch, height, width) in enumerate(shapes):
         advance(f"checking in {engine}", number, len(shapes))
-        images = pictures(batch, height, width)
+        images, truth = pictures(batch, height, width, model.scale)
         expected, found = _expected(model, images, facts), _found(session.run, images, facts, engine)
         where = f"at {height}×{width}" + f", {batch} images" * (batch > 1)
-        compare = partial(_compared, engine, len(shapes), expected, images=images, scale=model.scale, where=where)
+        compare = partial(_compared, engine, len(shapes), expected, truth=truth, where=where)
         result = compare(found)
         if exact:
             _judge_exact(result, float(expected.abs().max()), where)
         else:
-            others = [compare(each) for each in _others(model, images, facts)]
+            others = [] if in_streams else [compare(each) for each in _others(model, images, facts)]
+            unrest = max([unrest, *(each.psnr for each in others)])
+            decibels = max(bounds[1], _PSNR_MARGIN * unrest) if height * width >= _LARGE else torch.inf
             try:
-                _judge_rounded(result, others, bounds, where, is_large=height * width >= _LARGE)
+                _judge_rounded(result, others, bounds[0], decibels, where)
             except DfsqError as error:
                 raise DfsqError("; ".join((str(error), *session.notes))) from error
         worst = Checked(
@@ -108,26 +113,35 @@ def check(model: SRModel, engine: str, session: Session, facts: Mapping[str, Any
             len(shapes),
             max(worst.difference, result.difference),
             min(worst.share, result.share),
+            max(worst.rms, result.rms),
             max(worst.psnr, result.psnr if height * width >= _LARGE else 0.0),
         )
     advance(f"checking in {engine}", len(shapes), len(shapes))
     return worst
 
 
-def pictures(batch: int, height: int, width: int) -> Tensor:
-    """Crops of the sample photographs, shrunk by two: ``(batch, 3, height, width)`` in 0–1, whole grey levels."""
-    chosen = []
-    for number in range(batch):
-        picture = _shrunk(NAMES[number % len(NAMES)])
-        rows = [(60 + row) % picture.shape[0] for row in range(height)]
-        columns = [(90 + column) % picture.shape[1] for column in range(width)]
-        chosen.append(picture[rows][:, columns])
-    return torch.from_numpy(np.stack(chosen)).permute(0, 3, 1, 2).float() / 255
+def pictures(batch: int, height: int, width: int, scale: int) -> tuple[Tensor, Tensor]:
+    """Crops of the sample photographs, shrunk by ``scale``, and the photographs themselves.
+
+    LR ``(batch, 3, height, width)`` and HR ``(batch, 3, scale·height, scale·width)`` in 0–1, whole grey levels.
+    """
+    chosen = [_crops(NAMES[number % len(NAMES)], height, width, scale) for number in range(batch)]
+    lr, hr = (torch.from_numpy(np.stack(each)).permute(0, 3, 1, 2).float() / 255 for each in zip(*chosen, strict=True))
+    return lr, hr
+
+
+def _crops(name: str, height: int, width: int, scale: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    photo, small = _shrunk(name, scale)
+    rows, columns = [(60 + row) % small.shape[0] for row in range(height)], np.arange(90, 90 + width) % small.shape[1]
+    fine = [np.add.outer(scale * np.asarray(each), np.arange(scale)).ravel() for each in (rows, columns)]
+    return small[rows][:, columns], photo[fine[0]][:, fine[1]]
 
 
 @cache
-def _shrunk(name: str) -> NDArray[np.uint8]:
-    return downscale(photograph(name), 2)
+def _shrunk(name: str, scale: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    photo = photograph(name)
+    height, width = (side // scale * scale for side in photo.shape[:2])
+    return photo[:height, :width], downscale(photo[:height, :width], scale)
 
 
 def _shapes(facts: Mapping[str, Any]) -> Iterator[tuple[int, int, int]]:
@@ -172,22 +186,20 @@ def _found(run: Run, images: Tensor, facts: Mapping[str, Any], engine: str) -> T
     return result if is_float else result.permute(0, 3, 1, 2).float() / 255
 
 
-def _compared(
-    engine: str, pictures: int, expected: Tensor, found: Tensor, images: Tensor, scale: int, where: str
-) -> Checked:
+def _compared(engine: str, pictures: int, expected: Tensor, found: Tensor, truth: Tensor, where: str) -> Checked:
     if found.shape != expected.shape:
         shapes = ["×".join(map(str, each.shape)) for each in (found, expected)]
         raise DfsqError(f"{engine} returns {shapes[0]} instead of {shapes[1]} {where}; nothing was written")
     if not expected.isfinite().all():
         raise DfsqError(f"the network itself returns values that are not finite {where}; nothing was written")
     difference = (found - expected).abs()
-    truth = enlarge(images, scale)
     scores = [psnr(each.clamp(0, 1) * 255, truth * 255) for each in (found, expected)]
     return Checked(
         engine,
         pictures,
         float(difference.nan_to_num(torch.inf).max()),
         float((difference <= 1.001 * GREY_LEVEL).float().mean()),
+        float(difference.nan_to_num(torch.inf).square().mean().sqrt()),
         0.0 if scores[0] == scores[1] else abs(scores[0] - scores[1]),
     )
 
@@ -201,19 +213,16 @@ def _judge_exact(result: Checked, peak: float, where: str) -> None:
         )
 
 
-def _judge_rounded(
-    result: Checked, others: Sequence[Checked], bounds: tuple[float, float], where: str, is_large: bool
-) -> None:
-    """Raise :class:`DfsqError` where an engine is off by more than ``bounds``, and by more than torch itself is where
-    sums are rounded in other ways."""
-    usual = bounds[0] if is_large else min(bounds[0], _SHARE_OF_FEW)
-    share = min([usual, *(1 - _MARGIN * (1 - other.share) for other in others)])
-    usual_psnr = bounds[1] if share >= bounds[0] else max(bounds[1], _RESTLESS_PSNR)
-    psnr_limit = max([usual_psnr, *(_MARGIN * other.psnr for other in others)]) if is_large else torch.inf
-    if not (result.share >= share and result.psnr <= psnr_limit):
+def _judge_rounded(result: Checked, others: Sequence[Checked], share: float, decibels: float, where: str) -> None:
+    """Raise :class:`DfsqError` where an engine is off by more than ``share`` of the pixels and ``decibels`` allow, and
+    by more than torch itself is where sums are rounded in other ways."""
+    share = min([share, *(1 - _MARGIN * (1 - other.share) for other in others)])
+    rms = max([GREY_LEVEL / 4, *(_MARGIN * other.rms for other in others)]) if others else torch.inf
+    if not (result.share >= share and result.rms <= rms and result.psnr <= decibels):
         raise DfsqError(
             f"{result.engine} is within a grey level on {100 * result.share:.2f} % of the pixels {where}, "
-            f"at least {100 * share:.4g} % needed, and off by {result.psnr:.3f} dB, at most {psnr_limit:.2g} allowed; "
+            f"at least {100 * share:.4g} % needed, {result.rms / GREY_LEVEL:.2f} grey levels off (root mean square), "
+            f"at most {rms / GREY_LEVEL:.2f} allowed, and {result.psnr:.3f} dB, at most {decibels:.2g} allowed; "
             "nothing was written"
         )
 

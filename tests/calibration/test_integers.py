@@ -1,13 +1,17 @@
 """The recipe int8 as a whole, on small networks."""
 
+from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 import dfsq
 from calibration import quantize, recipe
+from calibration.extremes import vivid
 from calibration.floats import without_costliest
 from calibration.layers import LayerBits
+from calibration.watching import watch
 from dfsq import networks
 from dfsq.model import SRModel
 from dfsq.networks.imdn import IMDN
@@ -50,9 +54,12 @@ def test_pooled_maps_stay_in_full_precision_and_images_exact() -> None:
 
 
 def test_a_share_of_the_work_stays_in_full_precision(small_model: SRModel) -> None:
-    model = quantize(small_model, [IMAGES], recipe("int8", float_share=0.1))
+    model = quantize(small_model, [IMAGES], recipe("int8", float_share=0.3, a_bits=4))
     names = {name for name, _ in quantized_layers(model.net)}
-    everything = {name for name, _ in quantized_layers(quantize(small_model, [IMAGES], INT8).net)}
+    everything = {
+        name
+        for name, _ in quantized_layers(quantize(small_model, [IMAGES], recipe("int8", float_share=0.0, a_bits=4)).net)
+    }
     assert names < everything
 
 
@@ -63,3 +70,36 @@ def test_layers_are_left_out_by_error_for_cost() -> None:
     kept = without_costliest(plan, errors, costs, 0.4)  # e is too dear, b and a take 7 of 8, d has no error
     assert kept.keys() == {"c", "d", "e"}
     assert without_costliest(plan, errors, costs, 1.0).keys() == {"d"}
+
+
+def test_no_layer_is_left_out_where_little_is_gained() -> None:
+    plan = {name: LayerBits(8, 8) for name in "abc"}
+    errors = {"a": 3e-5, "b": 1.5e-6, "c": 0.5e-6}  # without a, 57 dB
+    assert without_costliest(plan, errors, dict.fromkeys("abc", 1.0), 1.0).keys() == {"b", "c"}
+
+
+def test_ranges_hold_colours_that_no_image_has(small_model: SRModel) -> None:
+    grey = IMAGES.mean(1, keepdim=True).expand_as(IMAGES) * 0.2 + 0.4
+    cut_off = {}
+    for name in ("int8", "minmax"):
+        quantized = quantize(small_model, [grey], recipe(name, a_bits=8, compensation=False))
+        given: dict[str, Tensor] = {}
+        looks = {layer: partial(given.__setitem__, layer) for layer, _ in quantized_layers(quantized.net)}
+        watch(small_model, [vivid(grey[:1])], looks)
+        cut_off[name] = []
+        for layer_name, layer in quantized_layers(quantized.net):
+            x, quantizer = given[layer_name], layer.input_quantizer
+            assert isinstance(quantizer, AffineQuantizer)
+            steps = quantizer.steps.view(1, -1, 1, 1)
+            codes = x / steps + quantizer.zero_point
+            cut_off[name].append(bool(codes.amin() < -0.51 or codes.amax() > 255.51))
+    assert not any(cut_off["int8"])
+    assert any(cut_off["minmax"])
+
+
+def test_vivid_pictures_are_stretched_and_far_from_grey() -> None:
+    image = torch.tensor([[0.4, 0.5], [0.4, 0.4], [0.5, 0.4]]).view(1, 3, 1, 2)
+    # Stretched: red 0 1, green 0 0, blue 1 0; greys of 1/3; three times as far from these, cut off.
+    expected = torch.tensor([[0.0, 1.0], [0.0, 0.0], [1.0, 0.0]]).view(1, 3, 1, 2)
+    torch.testing.assert_close(vivid(image), expected)
+    torch.testing.assert_close(vivid(torch.full((1, 3, 2, 2), 0.3)), torch.zeros(1, 3, 2, 2))

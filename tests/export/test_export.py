@@ -133,7 +133,7 @@ def test_bytes_in_and_out_as_openvino_ir(tmp_path: Path) -> None:
     assert {key: json.loads(value) for key, value in openvino_ir.read(tmp_path / "a.xml").items()} == {
         f"dfsq.{key}": value for key, value in result.facts.items()
     }
-    images = pictures(2, 21, 30)
+    images, _ = pictures(2, 21, 30, 2)
     as_bytes = np.ascontiguousarray((images * 255).round().byte().permute(0, 2, 3, 1).numpy())
     found = openvino.Core().compile_model(str(tmp_path / "a.xml"), "CPU")(as_bytes)[0]
     with torch.no_grad():

@@ -27,7 +27,8 @@ onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 ir = pytest.importorskip("onnx_ir", reason="the extra onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 
-REAL = {"edsr_baseline_x2.safetensors": 2, "carn_m.pth": 2, "PANx4_DF2K.pth": 4}
+REAL = {"edsr_baseline_x2.safetensors": (2, 0.05), "carn_m.pth": (2, 0.05), "rlfn_ntire_x4.pth": (4, 0.25)}
+"""Scale, and the largest drop on a picture of strong colours and stripes, with six patches to calibrate on."""
 
 
 def calibrated(model: SRModel, **changes: Any) -> SRModel:
@@ -113,15 +114,14 @@ def test_codes_of_four_bits_saturate(plausible_model: SRModel, picture: Tensor, 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", REAL)
 def test_real_checkpoints_lose_next_to_nothing(data: Path, file: str, tmp_path: Path) -> None:
-    scale = REAL[file]
+    scale, limit = REAL[file]
     model = dfsq.load(data / "checkpoints" / file, scale=scale)
-    # Of two small patches ranges are too narrow: CARN-M then loses 3 dB.
     patches = PatchStream([data / "images" / "bsds500-train"], scale=scale, patches=6)
     quantized = quantize(model, patches, recipe("int8", patches=6))
     dfsq.save(quantized, tmp_path / "m.safetensors")
     dfsq.export.export(quantized, tmp_path / "m.onnx")
     size = (tmp_path / "m.onnx").stat().st_size / sum(4 * each.numel() for each in model.parameters())
-    assert size < 0.5  # names and grids weigh in networks of 300 000 parameters
+    assert size < 0.4  # layers left in float, names and grids weigh in networks of 300 000 parameters
     hr, lr = (
         read_picture(data / "benchmark" / "Set5" / name).rgb
         for name in ("HR/butterfly.png", f"LR_bicubic/X{scale}/butterflyx{scale}.png")
@@ -129,4 +129,4 @@ def test_real_checkpoints_lose_next_to_nothing(data: Path, file: str, tmp_path: 
     scores = []
     for engine in (dfsq.engine(model), dfsq.engine(tmp_path / "m.onnx", "openvino")):
         scores.append(score(upscale_image(engine, lr), hr, scale, None).psnr_y)
-    assert scores[0] - scores[1] < 0.3
+    assert scores[0] - scores[1] < limit
