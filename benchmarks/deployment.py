@@ -53,10 +53,17 @@ SYSTEMS: dict[str, tuple[str, str | None]] = {
 @click.option("--only", multiple=True, help="Networks to measure, by name.  [default: all]")
 @click.option("--systems", multiple=True, help="Rows to measure, by name.  [default: all]")
 @click.option("--no-times", is_flag=True, help="Scores alone.  [default: off]")
+@click.option("--no-scores", is_flag=True, help="Times alone.  [default: off]")
 @click.option("--work", type=click.Path(path_type=Path), default=Path("deployment"), show_default=True)
 @click.option("--update", type=click.Path(path_type=Path), help="File whose table is replaced.  [default: print]")
 def main(
-    data: Path, only: tuple[str, ...], systems: tuple[str, ...], no_times: bool, work: Path, update: Path | None
+    data: Path,
+    only: tuple[str, ...],
+    systems: tuple[str, ...],
+    no_times: bool,
+    no_scores: bool,
+    work: Path,
+    update: Path | None,
 ) -> None:
     """Measure what ``--work`` lacks, then print the table or put it into a file."""
     keep_freed_memory()
@@ -68,13 +75,13 @@ def main(
         files = Files(data, network, work)
         for system in chosen:
             key = f"{network} | {system}"
-            if key not in measured:
+            if key not in measured and not no_scores:
                 click.echo(f"{key} …", err=True)
                 measured[key] = score(files, system)
                 cache.write_text(json.dumps(measured, indent=1))
         if not no_times:
             for system, figures in times(files, chosen).items():
-                measured[f"{network} | {system}"].update(figures)
+                measured.setdefault(f"{network} | {system}", {}).update(figures)
             cache.write_text(json.dumps(measured, indent=1))
     text = table(measured)
     if update is None:
@@ -189,9 +196,9 @@ def table(measured: Mapping[str, Mapping[str, Any]]) -> str:
             if row is None:
                 continue
             reference = rows["ONNX Runtime FP32" if SYSTEMS[system][1] == "onnxruntime" else "OpenVINO f32"]
-            drops = [f"{full[each] - row[each]:.3f}" for each in SETS]
+            drops = [f"{full[each] - row[each]:.3f}" if each in row else "–" for each in SETS]
             ratios = [_ratio(reference, row), _ratio(rows["torch FP32"], row)]
-            cells = [*drops, f"{row['size']:.2f}", *ratios]
+            cells = [*drops, f"{row['size']:.2f}" if "size" in row else "–", *ratios]
             lines.append(f"| {shown} | {system} | {' | '.join(cells)} |")
             shown = ""
     found = sorted({row["instructions"] for row in measured.values() if "instructions" in row})

@@ -94,7 +94,7 @@ SAFE_BITS = 7
 @click.option(
     "--float-share",
     type=Number(float, limits.SHARE),
-    help="Of the multiply-adds, 0…1, in full precision where that helps most.  [default: the recipe's; int8 0.05]",
+    help="Of the time at most, 0…1, in full precision where that helps most.  [default: the recipe's; int8 0.1]",
 )
 @click.option(
     "--target",
