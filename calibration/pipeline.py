@@ -92,7 +92,8 @@ class Calibration:
         self._made: dict[tuple[str, LayerBits], QuantizedLayer] = {}
         _copied(model)  # what cannot be is not worth the work
         self._by_sensitivity = bool(recipe.compensation or recipe.feedback or recipe.avg_bits or recipe.float_share)
-        self._goes_to_extremes = recipe.selector == "equalized"
+        # On one grid for all channels of ONNX Runtime's maps the wider steps cost more than colours cut off.
+        self._goes_to_extremes = recipe.selector == "equalized" and recipe.target == "openvino"
         # Patches are small; what must not pile up are activations.
         if self._by_sensitivity or self._goes_to_extremes or hold:
             self.images = [batch.to(_device(model)) for batch in images]

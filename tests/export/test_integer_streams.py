@@ -84,7 +84,7 @@ def test_the_picture_is_as_good_as_in_torch(
     with torch.inference_mode():
         exact, rounded = model(picture), quantized(picture)
     assert (found - exact).square().mean() < 4 * (rounded - exact).square().mean()
-    assert (found - exact).square().mean() < 0.004 * exact.var()
+    assert (found - exact).square().mean() < 0.003 * exact.var()
 
 
 def test_an_artifact_holds_it_all(made: tuple[str, SRModel, SRModel, bytes], picture: Tensor, tmp_path: Path) -> None:
