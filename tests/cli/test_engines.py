@@ -70,7 +70,7 @@ def test_upscale(engine: str, ready: tuple[Callable, list[object]]) -> None:
         "tiles": ("model.onnx", "--tile", "100"),
     }
     for name, (model, *options) in ways.items():
-        run = dfsq("upscale", model, "photos", "-o", name, "--engine", engine, *options)
+        run = dfsq("upscale", model, "photos", "-o", name, "--engine", engine, "--precision", "f32", *options)
         assert run.code == 0, run.err
         assert ("exporting" in run.err) == (name == "exported")
         assert ("in windows of 100×100 pixels; windows overlap by" in run.err) == (name == "tiles")
