@@ -31,7 +31,7 @@ SHARE = 0.999
 """Of the pixels of a quantized graph, and of bytes, that are within one grey level."""
 PSNR_LIMIT = 0.01
 """Largest difference in dB between what torch and an engine reach."""
-_STREAMS = (0.4, 0.1)
+_STREAMS = (0.5, 0.1)
 """SHARE and PSNR_LIMIT for ONNX Runtime, whose integers also round what torch leaves in float between layers."""
 _LARGE = 1024
 """Pixels of which a PSNR tells something: in a few hundred, one value of another code is all that is seen."""
