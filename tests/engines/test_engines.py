@@ -86,13 +86,13 @@ def test_an_export_is_kept(name: str, file: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(exported, "export", lambda model: made.append(model) or graph)
     notes: list[str] = []
     for _ in range(2):
-        dfsq.engine(file, name, on_note=notes.append)
+        dfsq.engine(file, name, precision="f32", on_note=notes.append)
     assert (len(made), len(notes)) == (1, 1)
     (kept,) = (tmp_path / "cache" / "dfsq" / "graphs").iterdir()
     for damaged in (b"", graph[:2000], b"\x08\x08\x12\x00", graph.replace(b"lr", b"rl", 1)):
         kept.write_bytes(damaged)
         made.clear()
-        dfsq.engine(file, name)
+        dfsq.engine(file, name, precision="f32")
         assert len(made) == 1, damaged[:20]
         assert kept.read_bytes() == graph
     # Another checkpoint under the same name is another network.
@@ -100,7 +100,7 @@ def test_an_export_is_kept(name: str, file: Path, monkeypatch: pytest.MonkeyPatc
     torch.save({key: tensor * 1.001 for key, tensor in state.items()}, file)
     made.clear()
     with pytest.raises(DfsqError, match="another picture than torch"):
-        dfsq.engine(file, name, check=False)
+        dfsq.engine(file, name, precision="f32", check=False)
     assert len(made) == 1
 
 
@@ -163,7 +163,7 @@ def test_graphs_of_other_tools(name: str, graph: Callable, tmp_path: Path) -> No
     }
     picture = PICTURES[1, :, :, :3]
     for title, (options, rgb_range, channels) in cases.items():
-        engine = dfsq.engine(graph(**options), name)
+        engine = dfsq.engine(graph(**options), name, precision="f32")
         assert (engine.info.rgb_range, engine.info.channels) == (rgb_range, channels), title
         scale = options.get("scale", 2)
         assert engine.scale == scale
