@@ -38,7 +38,7 @@ def file(plausible_model: SRModel, plausible_graph: bytes, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_pictures_are_those_of_torch(name: str, file: Path) -> None:
-    engine, reference = dfsq.engine(file, name), dfsq.engine(file)
+    engine, reference = dfsq.engine(file, name, precision="f32"), dfsq.engine(file)
     assert (engine.scale, engine.description.engine, reference.description.engine) == (2, name, "torch")
     assert engine.info == reference.info
     for channels in (1, 2, 3, 4):
@@ -53,7 +53,7 @@ def test_pictures_are_those_of_torch(name: str, file: Path) -> None:
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_windows_are_the_whole(name: str, file: Path, tmp_path: Path) -> None:
-    engine = dfsq.engine(file, name)
+    engine = dfsq.engine(file, name, precision="f32")
     reach = engine.reach
     # 3×3 convolutions: the head, two in each of two blocks, one after them, the upsampler; and one of half the pixels.
     assert (reach.overlap, reach.step) == (8, 1)
@@ -73,7 +73,7 @@ def test_windows_are_the_whole(name: str, file: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_memory_decides_on_tiles(name: str, file: Path) -> None:
-    engine = dfsq.engine(file, name)
+    engine = dfsq.engine(file, name, precision="f32")
     assert 100 < engine.bytes_per_pixel() < 1000  # 8 to 32 maps of four bytes, a few at a time
     assert engine.tile(100, 100, 1e9) is None
     assert 16 <= (engine.tile(3000, 3000, 1e7) or 0) < 512
