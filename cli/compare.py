@@ -28,6 +28,7 @@ from cli.outputs import check_inputs_survive, check_outputs, image_files, write_
 from cli.scoring import find_sets, score_models
 from cli.values import Number, split_commas
 from dfsq import distributed, limits
+from dfsq.engines.registry import F32
 from dfsq.errors import UsageError
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _bits(context: click.Context, option: click.Parameter, values: tuple[str, ..
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone, unrounded.  [default: a table]")
 @report_option
-@engine_options
+@engine_options(F32)
 @checkpoint_options
 @body_option
 @compile_option

@@ -11,7 +11,7 @@ import click
 
 from cli.console import note
 from cli.loading import tell_notes
-from dfsq.engines.registry import AUTO, NAMES, PRECISIONS, TORCH
+from dfsq.engines.registry import NAMES, PRECISIONS, TORCH
 
 if TYPE_CHECKING:
     from dfsq.engines.engine import Engine
@@ -20,20 +20,26 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def engine_options(command: Command) -> Command:
-    """Add ``--engine`` and ``--precision``."""
-    command = click.option(
-        "--precision",
-        type=click.Choice(PRECISIONS),
-        default=AUTO,
-        show_default=True,
-        help="What the engine computes in; auto: its own choice, f32 for a graph of integers.",
-    )(command)
-    return click.option(
-        "--engine",
-        type=click.Choice(NAMES),
-        help="What runs the network; a checkpoint is exported for it.  [default: torch; of graphs the first installed]",
-    )(command)
+def engine_options(precision: str) -> Callable[[Command], Command]:
+    """Add ``--engine`` and ``--precision``, by default ``precision``: f32 where drops are measured, for they are drops
+    from what the checkpoint gives, and bfloat16 has one of its own."""
+
+    def add(command: Command) -> Command:
+        command = click.option(
+            "--precision",
+            type=click.Choice(PRECISIONS),
+            default=precision,
+            show_default=True,
+            help="What the engine computes in; auto: its own choice, f32 for a graph of integers.",
+        )(command)
+        return click.option(
+            "--engine",
+            type=click.Choice(NAMES),
+            help="What runs the network; a checkpoint is exported for it.  "
+            "[default: torch; of graphs the first installed]",
+        )(command)
+
+    return add
 
 
 def check_engine(engine: str | None, models: Sequence[str], **only_torch: bool) -> None:

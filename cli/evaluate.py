@@ -26,6 +26,7 @@ from cli.outputs import check_inputs_survive, check_outputs, image_files, write_
 from cli.scoring import Gallery, ImageFolder, find_sets, score_models, set_of_folders
 from cli.values import Number, NumberFor, split_commas
 from dfsq import distributed, limits
+from dfsq.engines.registry import F32
 from dfsq.files import make_folder
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ GATE_FAILED = 3
     show_default=True,
     help="Allowance of --baseline.",
 )
-@engine_options
+@engine_options(F32)
 @checkpoint_options
 @compile_option
 @quiet_option

@@ -15,6 +15,7 @@ from cli.options import common_options, compile_option, prepare, quiet_option
 from cli.outputs import check_outputs
 from cli.values import Number
 from dfsq import distributed, limits
+from dfsq.engines.registry import AUTO
 from dfsq.errors import DfsqError, ImageError, UsageError
 from dfsq.files import make_folder
 
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder for activations of a tiled image.  [default: the output's]",
 )
-@engine_options
+@engine_options(AUTO)
 @checkpoint_options
 @compile_option
 @quiet_option

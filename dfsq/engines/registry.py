@@ -30,4 +30,5 @@ GRAPH_ENGINES = {
 """In the order in which they are chosen for a graph where the user does not choose."""
 NAMES = (TORCH, *GRAPH_ENGINES)
 AUTO = "auto"
-PRECISIONS = ("f32", "bf16", AUTO)
+F32 = "f32"
+PRECISIONS = (F32, "bf16", AUTO)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -87,8 +90,7 @@ def _fitting(target: str | None, model: SRModel) -> str | None:
 
 
 def _translated(program: torch.export.ExportedProgram, model: SRModel, opset: int, target: str | None) -> Any:
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
+    with _without_remarks(), torch.no_grad():
         try:
             translated = torch.onnx.export(
                 program,
@@ -116,6 +118,20 @@ def _translated(program: torch.export.ExportedProgram, model: SRModel, opset: in
     else:
         split_convolutions(translated.model.graph)
     return translated.model_proto
+
+
+@contextmanager
+def _without_remarks() -> Iterator[None]:
+    """What torch's exporter says of itself, of a torchvision that no network here needs among others, goes unsaid."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
 
 
 def _checked(graph: Any, onnx: Any) -> Any:
