@@ -23,6 +23,10 @@ INTEGER_KINDS = frozenset({"affine"})
 NO_SPEED_UP = "subset: no speed-up"
 
 
+SMALLEST_OF_INTEGERS = 2
+"""Shortest side of an image for integers: of a single pixel OpenVINO 2026.4 makes something else with AVX-512."""
+
+
 def quantization_of(model: SRModel) -> str | None:
     """``None``, ``"int8"`` for what engines run as integers, or what says that they do not."""
     layers = [layer for _, layer in quantized_layers(model.net)]
@@ -46,6 +50,9 @@ def describe(model: SRModel, captured: Captured, uint8: bool) -> dict[str, Any]:
     info = model.info
     height, width = captured.size or ("H", "W")
     batch = captured.batch or "N"
+    least = captured.minimum
+    if captured.size is None and quantization_of(model) == "int8":
+        least = max(least, SMALLEST_OF_INTEGERS)
     facts: dict[str, Any] = {
         "version": __version__,
         "scale": info.scale,
@@ -64,7 +71,7 @@ def describe(model: SRModel, captured: Captured, uint8: bool) -> dict[str, Any]:
             "range": [0, 255] if uint8 else [0, 1],
             "colours": "RGB",
         },
-        "min_size": captured.minimum,
+        "min_size": least,
         "quantization": quantization_of(model),
     }
     if model.quantization is not None:

@@ -77,6 +77,20 @@ def test_a_graph_of_integers_is_what_engines_fuse(plausible_model: SRModel, pict
         assert ((found - expected).abs() <= 1.001 / 255).float().mean() > 0.999
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (3, 1), (2, 2)])
+def test_pictures_of_a_few_pixels(plausible_model: SRModel, size: tuple[int, int], tmp_path: Path) -> None:
+    """OpenVINO makes something else of a single pixel: it is given two rows of two."""
+    quantized = calibrated(plausible_model)
+    (tmp_path / "m.onnx").write_bytes(dfsq.export.to_onnx(quantized).SerializeToString())
+    colour = torch.tensor([200, 60, 120]).view(1, 3, 1, 1) / 255
+    engine = dfsq.engine(tmp_path / "m.onnx", "openvino", precision="f32")
+    found = engine(colour.expand(1, 3, *size))
+    height, width = size
+    with torch.inference_mode():
+        expected = quantized(colour.expand(1, 3, max(height, 2), max(width, 2)))[..., : 2 * height, : 2 * width]
+    assert ((found - expected).abs() <= 1.001 / 255).float().mean() > 0.95
+
+
 def test_a_split_of_a_convolution_is_a_convolution_each(imdn: SRModel, picture: Tensor) -> None:
     class Plain(nn.Module):
         def __init__(self) -> None:
