@@ -17,13 +17,13 @@ from calibration.watching import watch
 from dfsq.model import SRModel
 from dfsq.nn import channel_axis
 
-Extremes = Mapping[tuple[str, str], ChannelRanges]
-"""By the name of a layer and ``inputs`` or ``outputs``."""
 _BOOST = 3.0
 """How many times as far from grey vivid colours are."""
 
 
-def observe(model: SRModel, plan: Mapping[str, LayerBits], images: Iterable[Tensor]) -> Extremes:
+def observe(
+    model: SRModel, plan: Mapping[str, LayerBits], images: Iterable[Tensor]
+) -> dict[tuple[str, str], ChannelRanges]:
     """Extremes of what layers read and make, where that is to be rounded, by name and ``inputs`` or ``outputs``."""
     axes = {name: channel_axis(model.net.get_submodule(name)) for name in plan}
     inputs = {name: ChannelRanges(axes[name]) for name, bits in plan.items() if bits.a_bits is not None}

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from calibration.extremes import Extremes
 from calibration.layers import LayerBits, Observer, make_input_quantizer, make_observer
 from calibration.outputs import output_errors
 from calibration.ranges import ChannelRanges
@@ -67,7 +66,7 @@ def negligible(model: SRModel) -> set[str]:
     return {name for name, cost in costs.items() if name and cost < _NEGLIGIBLE * sum(costs.values())}
 
 
-def in_float(model: SRModel, name: str, multiply_adds: float, target: str) -> float:
+def time_in_float(model: SRModel, name: str, multiply_adds: float, target: str) -> float:
     """``multiply_adds`` of a layer, and as many as take the time that its maps take in float instead of integers."""
     if not name or not isinstance(layer := model.net.get_submodule(name), nn.Conv2d):
         return multiply_adds
@@ -83,7 +82,7 @@ def rounding_errors(
     images: Sequence[Tensor],
     sensitivities: Mapping[str, Sensitivity],
     recipe: Recipe,
-    extremes: Extremes,
+    extremes: Mapping[str, ChannelRanges],
 ) -> dict[str, float]:
     """What rounding the input of each layer to integers, and its output, adds to the squared error of an output value.
 
@@ -91,7 +90,9 @@ def rounding_errors(
     know of it. Layers whose input is no integer have no entry.
     """
     observers = {
-        name: make_observer(model.net.get_submodule(name), recipe) for name, bits in plan.items() if bits.a_bits
+        name: make_observer(model.net.get_submodule(name), recipe, extremes.get(name))
+        for name, bits in plan.items()
+        if bits.a_bits
     }
     watch(model, images, {name: each.observe for name, each in observers.items()})
     errors = {}
@@ -100,15 +101,13 @@ def rounding_errors(
         bits = plan[name].a_bits
         if sensitivity is None or bits is None or not observer.samples:
             continue
-        if isinstance(observer, ChannelRanges):
-            observer.widen(extremes.get((name, "inputs")))
         quantizer = make_input_quantizer(model.net.get_submodule(name), observer, bits, sensitivity, recipe)
         if isinstance(quantizer, AffineQuantizer):
             exact = quantizer.factors is None and recipe.selector == "equalized" and _is_image(observer)
             steps = quantizer.steps.double().cpu()
             errors[name] = 0.0 if exact else float((sensitivity.inputs.diagonal() * steps.square()).sum() / 12)
     if any(bits.outputs for bits in plan.values()):
-        for name, error in output_errors(model, plan, images, sensitivities, extremes).items():
+        for name, error in output_errors(model, plan, images, sensitivities).items():
             errors[name] = errors.get(name, 0.0) + error
     return errors
 

@@ -34,10 +34,12 @@ class LayerBits:
     """Whether its output is quantized too, to ``a_bits``."""
 
 
-def make_observer(layer: nn.Module, recipe: Recipe) -> Observer:
-    """An observer for the input of ``layer``."""
+def make_observer(layer: nn.Module, recipe: Recipe, extremes: ChannelRanges | None = None) -> Observer:
+    """An observer for the input of ``layer``; ranges are to hold ``extremes`` too, whatever is observed."""
     if recipe.selector == "equalized":
-        return ChannelRanges(channel_axis(layer))
+        observer = ChannelRanges(channel_axis(layer))
+        observer.widen(extremes)
+        return observer
     if recipe.granularity == "tensor":
         return TensorObserver(recipe.universal_set)
     return HistogramObserver(recipe.universal_set, channel_axis(layer))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from calibration.extremes import Extremes, observe
+from calibration.extremes import observe
 from calibration.layers import Layer, LayerBits
 from calibration.ranges import ChannelRanges, for_tensor
 from calibration.recipe import Recipe
@@ -47,31 +47,23 @@ def with_outputs(model: SRModel, plan: Mapping[str, LayerBits], image: Tensor) -
     }
 
 
-def make_output_quantizer(
-    layer: Layer, inputs: list[Tensor], bits: LayerBits, recipe: Recipe, extremes: ChannelRanges | None
-) -> AffineQuantizer:
-    """The grid for what ``layer`` makes of ``inputs`` and for ``extremes``, saturating as the recipe says."""
+def make_output_quantizer(layer: Layer, inputs: list[Tensor], bits: LayerBits, recipe: Recipe) -> AffineQuantizer:
+    """The grid for what ``layer`` makes of ``inputs``, saturating as the recipe says."""
     assert bits.a_bits is not None
     ranges = ChannelRanges(1)
     for each in inputs:
         ranges.observe(layer(each))
-    ranges.widen(extremes)
     return for_tensor(ranges, bits.a_bits, recipe.headroom, 1)
 
 
 def output_errors(
-    model: SRModel,
-    plan: Mapping[str, LayerBits],
-    images: Sequence[Tensor],
-    sensitivities: Mapping[str, Sensitivity],
-    extremes: Extremes,
+    model: SRModel, plan: Mapping[str, LayerBits], images: Sequence[Tensor], sensitivities: Mapping[str, Sensitivity]
 ) -> dict[str, float]:
     """What rounding the output of each layer adds to the squared error of an output value of the network."""
     errors = {}
     for (name, side), ranges in observe(model, plan, images).items():
         bits = plan[name].a_bits
         if side == "outputs" and ranges.samples and bits is not None and name in sensitivities:
-            ranges.widen(extremes.get((name, side)))
             step = for_tensor(ranges, bits, None, 1).scale.double().item()
             errors[name] = step**2 / 12 * float(sensitivities[name].outputs.diagonal().sum())
     return errors

@@ -5,15 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
 
 from calibration import floats, folding, outputs, sequential
 from calibration.allocation import mixed_precision
-from calibration.extremes import Extremes, vivid
 from calibration.extremes import observe as observe_extremes
+from calibration.extremes import vivid
 from calibration.images import PatchStream
 from calibration.layers import (
     LayerBits,
@@ -123,17 +123,21 @@ class Calibration:
     ) -> tuple[dict[str, float], dict[str, float]]:
         """What rounding the maps of each layer is predicted to cost the output, and what it costs not to."""
         model, target = self.model, self.recipe.target
-        costs = {name: floats.in_float(model, name, each, target) for name, each in floats.layer_costs(model).items()}
+        costs = {
+            name: floats.time_in_float(model, name, each, target) for name, each in floats.layer_costs(model).items()
+        }
         if target == "onnxruntime":
             model = _copied(model)
             sensitivities = folding.fold(model, plan, batches, sensitivities)
-        return floats.rounding_errors(
-            model, plan, batches, sensitivities, self.recipe, self._extremes(model, plan)
-        ), costs
+        return floats.rounding_errors(model, plan, batches, sensitivities, self.recipe, self._extremes), costs
 
-    def _extremes(self, model: SRModel, plan: Plan) -> Extremes:
-        """How far the maps of ``model`` reach on vivid pictures, where the recipe's ranges are to hold them."""
-        return observe_extremes(model, plan, map(vivid, self.images)) if self._goes_to_extremes else {}
+    @cached_property
+    def _extremes(self) -> Mapping[str, ChannelRanges]:
+        """How far what layers are given reaches on vivid pictures, by name, where ranges are to hold that."""
+        if not self._goes_to_extremes:
+            return {}
+        found = observe_extremes(self.model, self.plan, map(vivid, self.images))
+        return {name: ranges for (name, side), ranges in found.items() if side == "inputs"}
 
     def quantized(self, plan: Plan, progress: Progress) -> SRModel:
         """A new model whose layers have the bits that ``plan`` says; those that it does not name stay as they are."""
@@ -156,19 +160,14 @@ class Calibration:
         if self.recipe.target == "onnxruntime":
             sensitivities = folding.fold(quantized, plan, list(self.images), sensitivities)
         images = torch.cat(list(self.images))
-        extremes = self._extremes(quantized, plan)
-        sequential.quantize_layers(quantized, plan, images, sensitivities, self.recipe, extremes, progress)
+        sequential.quantize_layers(quantized, plan, images, sensitivities, self.recipe, self._extremes, progress)
         return dict(quantized_layers(quantized.net))
 
     def _at_once(self, progress: Progress, plan: Plan) -> dict[str, QuantizedLayer]:
         """Quantized layers by name, from one pass of the model over the images."""
         if self._observers is None:
             names = [name for name, bits in self.plan.items() if bits.a_bits]
-            self._observers = observe(self.model, names, self.images, self.recipe, progress)
-            for (name, _), extremes in self._extremes(self.model, self.plan).items():
-                observer = self._observers[name]
-                assert isinstance(observer, ChannelRanges)
-                observer.widen(extremes)
+            self._observers = observe(self.model, names, self.images, self.recipe, progress, self._extremes)
         observers = self._observers
 
         def choose(item: tuple[int, str]) -> QuantizedLayer:
@@ -202,9 +201,8 @@ def plan_layers(model: SRModel, recipe: Recipe) -> Mapping[str, LayerBits]:
             raise UsageError(
                 f"pattern {pattern!r} matches no layer; layers are named like {', '.join(list(layers)[:4])}"
             )
-    in_float = without_maps(model.net, model.info.channels) if recipe.scope == "all" else set()
-    if recipe.for_engines:
-        in_float = in_float | floats.negligible(model)
+    mapless = without_maps(model.net, model.info.channels) if recipe.scope == "all" else set()
+    negligible = floats.negligible(model) if recipe.for_engines else set()
     plan = {}
     for name, layer in layers.items():
         if any(fnmatchcase(name, pattern) for pattern in recipe.skip):
@@ -212,10 +210,10 @@ def plan_layers(model: SRModel, recipe: Recipe) -> Mapping[str, LayerBits]:
         own = [bits for pattern, bits in recipe.layer_bits if fnmatchcase(name, pattern)]
         if own:
             plan[name] = LayerBits(own[-1], own[-1])
-        elif name in in_float and not shifts_colours(layer):
-            plan[name] = LayerBits(recipe.outside_bits or MAX_BITS, None, outside=True)
-        elif name in model.body:
+        elif name in model.body and name not in negligible:
             plan[name] = LayerBits(recipe.w_bits, recipe.a_bits)
+        elif name in mapless | negligible and not shifts_colours(layer):
+            plan[name] = LayerBits(recipe.outside_bits or MAX_BITS, None, outside=True)
         elif recipe.scope == "all" and not shifts_colours(layer):
             bits = (recipe.outside_bits or recipe.w_bits, recipe.outside_bits or recipe.a_bits)
             plan[name] = LayerBits(*bits, outside=recipe.outside_bits is not None)
@@ -233,6 +231,7 @@ def observe(
     images: PatchStream | Iterable[Tensor],
     recipe: Recipe,
     progress: Progress,
+    extremes: Mapping[str, ChannelRanges] | None = None,
 ) -> dict[str, Observer]:
     """Run the full-precision model over all images and return what the layers called ``names`` were given.
 
@@ -243,7 +242,7 @@ def observe(
     handles = []
     for name in names:
         layer = model.net.get_submodule(name)
-        observer = observers[name] = make_observer(layer, recipe)
+        observer = observers[name] = make_observer(layer, recipe, (extremes or {}).get(name))
         handles.append(layer.register_forward_pre_hook(partial(_watch, observer)))
     total = images.patches if isinstance(images, PatchStream) else 0
     done = 0

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from calibration.compensation import Moments, compensated, corrected
-from calibration.extremes import Extremes
 from calibration.layers import Layer, LayerBits, adapted, make_input_quantizer, make_observer, make_weight, round_bias
 from calibration.outputs import make_output_quantizer
 from calibration.progress import Progress
@@ -36,7 +35,7 @@ def quantize_layers(
     images: Tensor,
     sensitivities: Mapping[str, Sensitivity],
     recipe: Recipe,
-    extremes: Extremes,
+    extremes: Mapping[str, ChannelRanges],
     progress: Progress,
 ) -> None:
     """Quantize the layers in ``plan`` of ``model``, in place, on LR ``images`` ``(N, 3, H, W)`` in 0–1.
@@ -52,8 +51,7 @@ def quantize_layers(
         nonlocal done
         progress("Compensating", done, len(plan))
         done += 1
-        own = {side: each for (layer_name, side), each in extremes.items() if layer_name == name}
-        return quantize_layer(layer, xs, ys, plan[name], sensitivities.get(name), recipe, own)
+        return quantize_layer(layer, xs, ys, plan[name], sensitivities.get(name), recipe, extremes.get(name))
 
     twins = {}
     for name, bits in plan.items():
@@ -77,19 +75,17 @@ def quantize_layer(
     bits: LayerBits,
     sensitivity: Sensitivity | None,
     recipe: Recipe,
-    extremes: Mapping[str, ChannelRanges],
+    extremes: ChannelRanges | None,
 ) -> QuantizedLayer:
     """Quantize ``layer``, whose inputs are ``xs`` in full precision and ``ys`` in the quantized network.
 
-    Ranges go as far as ``extremes`` of its ``inputs`` and ``outputs``, where there are any.
+    The range of its input goes as far as ``extremes``.
     """
     quantizer = None
     if bits.a_bits is not None:
-        observer = make_observer(layer, recipe)
+        observer = make_observer(layer, recipe, extremes)
         for y in ys:
             observer.observe(y)
-        if isinstance(observer, ChannelRanges):
-            observer.widen(extremes.get("inputs"))
         quantizer = make_input_quantizer(layer, observer, bits.a_bits, sensitivity, recipe).to(layer.weight.device)
         before_rounding = list(ys)
         layer, xs, ys = adapted(layer, quantizer), [quantizer.rescaled(x) for x in xs], [quantizer(y) for y in ys]
@@ -110,9 +106,7 @@ def quantize_layer(
         ]
         result.bias = nn.Parameter(layer.bias + torch.cat(shift).to(layer.bias), requires_grad=False)
     if bits.outputs:
-        result.output_quantizer = make_output_quantizer(
-            result, before_rounding, bits, recipe, extremes.get("outputs")
-        ).to(result.weight.device)
+        result.output_quantizer = make_output_quantizer(result, before_rounding, bits, recipe).to(result.weight.device)
     return round_bias(result)
 
 
