@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, steps done and steps in all."""
+
+class Progress(Protocol):
+    """Called with what is being done, steps done and steps in all, 0 where that is not known."""
+
+    def __call__(self, what: str, done: int, total: int, detail: str = "", /) -> None:
+        """``detail``: figures that change from step to step."""
+        ...
+
+
+def silent(what: str, done: int, total: int, detail: str = "", /) -> None:
+    """Progress that nobody sees."""

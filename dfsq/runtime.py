@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 
@@ -36,6 +36,19 @@ def compile_quantizers(device: str = "cpu") -> None:
         native.build()
     else:
         fused.build(device)
+
+
+@contextmanager
+def compiled_quantizers(device: str = "cpu") -> Iterator[None]:
+    """Quantize activations by compiled code meanwhile, where there is a compiler."""
+    before = native.library, fused.ready
+    with suppress(Exception):  # what is raised differs between compilers
+        if native.library is None or device != "cpu":
+            compile_quantizers(device)
+    try:
+        yield
+    finally:
+        native.library, fused.ready = before
 
 
 @contextmanager

@@ -60,9 +60,9 @@ class TracedSubset(nn.Module):
         return rounded.movedim(-1, self.axis)
 
     def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Shift and spread, each ``(N, 1, …, C)``, or ``(1,)`` for the whole tensor."""
+        """Shift and spread, each ``(N, 1, …, C)``; fixed ``(C,)``, or a number for the whole tensor."""
         if self.fixed is not None:
-            return self.fixed[:1], self.fixed[1:]
+            return self.fixed[0], self.fixed[1]
         pixels = tuple(range(1, x.dim() - 1))
         highest, lowest = x.amax(pixels, keepdim=True), x.amin(pixels, keepdim=True)
         if self.signed:

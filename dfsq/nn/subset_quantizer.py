@@ -42,8 +42,8 @@ class SubsetQuantizer(InputQuantizer):
         ``limit``: the largest spread a channel may take, float32 ``(C,)``; values beyond it saturate. Without it one
         outlier of a sample makes the quantization of its whole channel coarse, and networks that multiply activations
         can amplify that from block to block. ``feedback``: None rounds every channel alone.
-        ``fixed``: shift and spread of the whole tensor, float32 ``(2,)``, instead of those of every sample's channels;
-        ``points`` is ``(1, 2^bits)`` then.
+        ``fixed``: shift and spread, float32, instead of those of every sample's channels: ``(2, C)``, or ``(2,)`` for the
+        whole tensor, where ``points`` is ``(1, 2^bits)``.
         """
         super().__init__()
         self.bits = bits
@@ -64,11 +64,12 @@ class SubsetQuantizer(InputQuantizer):
         The result has the same shape; in memory, channels come last.
         """
         samples = by_sample(x, self.channel_axis)
-        if self.fixed is not None:
+        if len(self.points) == 1:  # for the whole tensor
             samples = samples.view(len(samples), -1, 1)
         if native.available(samples):
             order, shares = (None, None) if self.feedback is None else (self.feedback.order, self.feedback.shares)
-            result = native.quantize(samples, self.signed, self._lookup, self.fixed, self.limit, order, shares)
+            fixed = None if self.fixed is None else self.fixed.view(2, -1)
+            result = native.quantize(samples, self.signed, self._lookup, fixed, self.limit, order, shares)
         else:
             rounded = [self._rounded(sample) for sample in samples]
             result = rounded[0] if len(rounded) == 1 else torch.stack(rounded)  # stacking copies
@@ -84,7 +85,7 @@ class SubsetQuantizer(InputQuantizer):
     def _statistics(self, sample: Tensor) -> tuple[Tensor | None, Tensor]:
         """Shift and spread, each ``(C,)``, or ``(1,)`` for the whole tensor."""
         if self.fixed is not None:
-            return self.fixed[:1], self.fixed[1:]
+            return self.fixed[0].view(-1), self.fixed[1].view(-1)
         shift, spread = channel_statistics(sample, self.signed)
         return shift, spread if self.limit is None else torch.minimum(spread, self.limit)
 
@@ -118,19 +119,21 @@ class SubsetQuantizer(InputQuantizer):
 
         Raises ValueError for tensors that do not fit the layer or one another, and for values that cannot be.
         """
-        if "fixed" in tensors:
-            stored = Stored(tensors, ("points", "fixed"))
-            points = unpack_points(stored, (1, 2**bits), universal)
-            fixed = stored.take("fixed", torch.float32, (2,))
-            if fixed[1] <= 0:
-                raise ValueError(f"fixed has a spread of {fixed[1].item():g}; it must be above 0")
-            return cls(points, signed, bits, universal, channel_axis, fixed=fixed)
-        stored = Stored(tensors, ("points", "limit", "order", "shares"))
-        points = unpack_points(stored, (channels, 2**bits), universal)
+        fixed = None
+        stored = Stored(tensors, ("points", "limit", "fixed", "order", "shares"))
+        if "fixed" in stored:
+            shape = (2,) if tensors["fixed"].dim() == 1 else (2, channels)
+            fixed = stored.take("fixed", torch.float32, shape)
+            if (fixed[1] <= 0).any():
+                raise ValueError(f"fixed has a spread of {fixed[1].min().item():g}; it must be above 0")
+            if "limit" in stored or (len(shape) == 1 and "order" in stored):
+                raise ValueError("fixed goes with no limit, and for a whole tensor with no order")
+        rows = channels if fixed is None or fixed.dim() == 2 else 1
+        points = unpack_points(stored, (rows, 2**bits), universal)
         limit = stored.positive("limit", torch.bfloat16, (channels,)).float() if "limit" in stored else None
         feedback = None
         if "order" in stored or "shares" in stored:
             order = stored.take("order", torch.int16, (channels,))
             shares = stored.take("shares", torch.bfloat16, (channels * (channels - 1) // 2,))
             feedback = ErrorFeedback.from_tensors(order, shares)
-        return cls(points, signed, bits, universal, channel_axis, limit, feedback)
+        return cls(points, signed, bits, universal, channel_axis, limit, feedback, fixed)

@@ -29,7 +29,7 @@ static Quantizer quantizer(long channels, long points, int compared, int is_sign
     q.values = floats(points * channels);
     q.edges = compared ? floats((points - 1) * channels) : NULL;
     q.table = compared ? NULL : floats(channels * q.bins);
-    q.fixed = fixed ? floats(2) : NULL;
+    q.fixed = fixed ? floats(2 * channels) : NULL;
     q.limit = limited ? floats(channels) : NULL;
     q.order = fed ? first_integers(channels) : NULL;
     q.shares = fed ? floats(channels * channels) : NULL;

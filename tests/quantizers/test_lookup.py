@@ -74,13 +74,16 @@ def test_what_is_not_a_number_stays_visible(path: str) -> None:
         assert not found[0, [0, 2]].isnan().any()
 
 
-@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize("fixed", ["tensor", "channels", None])
 @pytest.mark.parametrize("feedback", [False, True])
 @pytest.mark.parametrize("bits", [2, 4, 6])
-def test_every_way_quantizes_alike(path: str, bits: int, feedback: bool, fixed: bool) -> None:
-    channels = 1 if fixed else 11
-    own = ErrorFeedback(torch.randperm(11), torch.randn(11, 11).triu(1) / 8) if feedback and not fixed else None
-    span = torch.tensor([0.1, 2.0]) if fixed else None
+def test_every_way_quantizes_alike(path: str, bits: int, feedback: bool, fixed: str | None) -> None:
+    channels = 1 if fixed == "tensor" else 11
+    own = None
+    if feedback and fixed != "tensor":
+        own = ErrorFeedback(torch.randperm(11), torch.randn(11, 11).triu(1) / 8)
+    spans = {"tensor": torch.tensor([0.1, 2.0]), "channels": torch.stack([torch.randn(11) / 5, torch.rand(11) + 1])}
+    span = spans.get(fixed) if fixed else None
     points = random_points(channels, 2**bits)
     quantize = SubsetQuantizer(points, True, bits, UNIVERSAL, 1, feedback=own, fixed=span)
     x = torch.randn(2, 11, 31, 40).contiguous(memory_format=torch.channels_last)

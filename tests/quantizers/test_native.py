@@ -82,7 +82,8 @@ def test_what_fits_together_is_quantized(built: None) -> None:
         ("samples", torch.randn(2, 200, CHANNELS + 1)),
         ("samples", torch.randn(2, 63, CHANNELS)),
         ("fixed", torch.ones(1)),
-        ("fixed", torch.ones(2, dtype=torch.float16)),
+        ("fixed", torch.ones(2, CHANNELS, dtype=torch.float16)),
+        ("fixed", torch.ones(2)),
         ("limit", torch.ones(1)),
         ("limit", torch.ones(2 * CHANNELS)[::2]),
         ("order", torch.arange(1, dtype=torch.int32)),
@@ -117,7 +118,7 @@ def test_a_compiler_with_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_compiler_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", compiler(tmp_path, "import time\ntime.sleep(60)"))
-    monkeypatch.setattr(native, "_PATIENCE", 0.5)
+    monkeypatch.setattr("dfsq.quantizers.native.compiler._PATIENCE", 0.5)
     monkeypatch.setattr(native, "library", None)
     with pytest.raises(RuntimeError, match="timed out"):
         native.build()

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import shlex
-import shutil
-import subprocess
-from importlib.resources import as_file, files
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
 
 from dfsq.quantizers.lookup import Lookup
+from dfsq.quantizers.native.compiler import compiled
 from dfsq.quantizers.normalization import EPSILON
 
 COMPARED = 32
 """Most points that are found by comparing; more are looked up."""
 _LEAST = 64
 """Pixels that every thread needs at least."""
-_PATIENCE = 30
-"""Seconds that a compiler may take."""
-_FLAGS = ("-O3", "-ffp-contract=off", "-shared", "-fPIC")
-"""No contraction: a product and a sum are rounded one after the other, as by torch's own operators."""
-_BEST_FIRST = (("-march=native", "-fopenmp"), ("-march=native", "-fopenmp-simd"), ("-fopenmp-simd",))
-"""Not every compiler knows the processor, or comes with threads."""
 library: ctypes.CDLL | None = None
 """What :func:`build` has loaded."""
 
@@ -44,35 +32,12 @@ class _Quantizer(ctypes.Structure):
 def build() -> None:
     """Compile and load the code. Raises RuntimeError where there is no C compiler, or it fails."""
     global library
-    own = os.environ.get("CC", "")
-    named = [[own], shlex.split(own), ["cc"], ["gcc"], ["clang"]]
-    compiler = next((each for each in named if each and shutil.which(each[0])), None)
-    if compiler is None:
-        raise RuntimeError("no C compiler was found; install gcc or clang, or set CC")
-    with as_file(files(__name__)) as sources, TemporaryDirectory() as folder:
-        built = Path(folder) / "kernel.so"
-        for variant in _BEST_FIRST:
-            command = [*compiler, *_FLAGS, *variant, str(sources / "kernel.c"), "-o", str(built)]
-            done = _run(command)
-            if done.returncode == 0:
-                break
-        else:
-            raise RuntimeError(f"{shlex.join(compiler)} failed: {' '.join(done.stderr.split())[:200]}")
-        loaded = ctypes.CDLL(str(built))
+    loaded = compiled(__name__, "kernel.c")
     address, pixels, threads = ctypes.c_void_p, ctypes.c_long, ctypes.c_int
     loaded.memory.argtypes, loaded.memory.restype = (address, threads), ctypes.c_long
     loaded.quantize.argtypes = (address, pixels, address, address, address, threads)
     loaded.quantize.restype = threads
     library = loaded
-
-
-def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=_PATIENCE
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise RuntimeError(f"{command[0]} failed: {error}") from error
 
 
 def available(samples: Tensor) -> bool:
@@ -105,7 +70,7 @@ def quantize(
         _address("values", lookup.values, torch.float32, points, channels),
         _address("edges", lookup.edges, torch.float32, points - 1, channels) if points <= COMPARED else None,
         _address("table", lookup.table, torch.float32, channels, bins) if points > COMPARED else None,
-        None if fixed is None else _address("fixed", fixed, torch.float32, 2),
+        None if fixed is None else _address("fixed", fixed, torch.float32, 2, channels),
         None if limit is None else _address("limit", limit, torch.float32, channels),
         None if order is None else _address("order", order, torch.int32, channels),
         None if shares is None else _address("shares", shares, torch.float32, channels, channels),

@@ -9,7 +9,7 @@ typedef struct {
     long channels, points, bins, is_signed;
     const float *values, *edges; /* [points][channels], [points - 1][channels]; edges NULL: look up in the table */
     const float *table;          /* [channels][bins], the value of every bin */
-    const float *fixed;          /* shift and spread of all channels, or NULL: those of the sample */
+    const float *fixed;          /* [2][channels], shift and spread, or NULL: those of the sample */
     const float *limit;          /* of the spread of every channel, or NULL */
     const int *order;            /* channels as they are rounded, or NULL: no error feedback */
     const float *shares;         /* [channels][channels] in order: what a channel takes of the errors of those before */
@@ -78,7 +78,7 @@ static void prepare(const Quantizer *q, const Wide *w, long n) {
     for (long c = 0; c < w->width; c++) {
         const long channel = c % q->channels;
         if (q->fixed)
-            w->shift[c] = q->fixed[0], w->spread[c] = q->fixed[1];
+            w->shift[c] = q->fixed[channel], w->spread[c] = q->fixed[q->channels + channel];
         else {
             const float shift = q->is_signed ? (float)(w->sum[channel] / n) : 0;
             const float above = w->highest[channel] - shift, below = shift - w->lowest[channel];

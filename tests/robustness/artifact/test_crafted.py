@@ -51,7 +51,11 @@ TENSORS: dict[str, tuple[dict[str, Tensor | None], str]] = {
     "points fewer": ({"points": torch.zeros(C, 4).short()}, "points is"),
     "points outside the set": ({"points": torch.full((144,), 255).byte()}, "point index 511"),
     "points absent": ({"points": None}, "points is missing"),
-    "fixed as well": ({"fixed": torch.ones(2)}, "no use for the tensor"),
+    "fixed as well": ({"fixed": torch.ones(2)}, "fixed goes with no limit"),
+    "fixed of other channels": ({"fixed": torch.ones(2, C + 1)}, "fixed is"),
+    "fixed of one row": ({"fixed": torch.ones(1, C)}, "fixed is"),
+    "fixed without a spread": ({"fixed": torch.zeros(2, C)}, "fixed has a spread of 0; it must be above 0"),
+    "fixed not finite": ({"fixed": torch.full((2, C), torch.nan)}, "not finite"),
     "something else": ({"bonus": torch.ones(2)}, "no use for the tensor 'bonus'"),
 }  # fmt: skip
 """Tensors of the input of LAYER that take the place of its own, and what the refusal says."""

@@ -1,0 +1,141 @@
+"""Fresh crops for every step, turned and mirrored: which they are depends on seed and step alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from calibration.images import Image, listed
+from calibration.progress import Progress
+from dfsq import distributed
+from dfsq.errors import ImageError
+from dfsq.evaluation.bicubic import downscale
+from dfsq.images.picture import read_picture
+
+MOST = 1000
+"""Images that are held; of more, so many are drawn."""
+SIDE = 512
+"""Height and width that are held of an image, HR pixels: a thousand take less than 1 GB."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A part of an image, uint8 ``(H, W, 3)``."""
+
+    lr: Image
+    hr: Image | None
+    """None where images are LR."""
+
+
+class Crops:
+    """Square crops of images, a batch for every step.
+
+    All processes of a run have the same crops between them as one process alone. Files that are unreadable, or smaller
+    than a crop, are passed over and reported to ``on_skip``.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[str | Path | Image],
+        *,
+        scale: int,
+        size: int,
+        batch: int,
+        seed: int,
+        is_lr: bool,
+        progress: Progress,
+        on_skip: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """``sources``: files, folders or arrays, HR unless ``is_lr``; ``size``: of a crop in LR pixels.
+
+        Raises :class:`UsageError` for paths that do not exist and :class:`ImageError` where no image can be used.
+        """
+        self.scale, self.size, self.batch, self.seed = scale, size, batch, seed
+        found = listed(sources, on_skip)
+        generator = np.random.default_rng(seed)
+        drawn = np.sort(generator.permutation(len(found))[:MOST])
+        if len(found) > MOST:
+            on_skip(f"skipped: all but {MOST} of {len(found)} images")
+        self.held: list[Held] = []
+        least = size * (1 if is_lr else scale)
+        for done, index in enumerate(drawn):
+            progress("Reading images", done, len(drawn))
+            offsets = generator.random(2)
+            source = found[index]
+            try:
+                image = read_picture(source).rgb if isinstance(source, Path) else source
+            except ImageError as error:
+                on_skip(f"skipped: {error}")
+                continue
+            if min(image.shape[:2]) < least:
+                where = source if isinstance(source, Path) else "image"
+                on_skip(f"skipped: {where} is {image.shape[1]}×{image.shape[0]}, smaller than {least}×{least}")
+                continue
+            side = max(SIDE // scale if is_lr else SIDE // scale * scale, least)
+            part = _window(image, side, offsets)
+            self.held.append(Held(part, None) if is_lr else _pair(part, scale))
+        progress("Reading images", len(drawn), len(drawn))
+        if not self.held:
+            raise ImageError(f"none of the {len(found)} images is readable and at least {least}×{least}")
+
+    @property
+    def has_hr(self) -> bool:
+        """Whether there are HR images to aim at."""
+        return self.held[0].hr is not None
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all pixels that crops are cut from, hexadecimal."""
+        digest = hashlib.sha256()
+        for each in self.held:
+            digest.update(np.ascontiguousarray(each.lr).tobytes())
+        return digest.hexdigest()
+
+    def of_step(self, step: int) -> tuple[Tensor, Tensor | None]:
+        """This process's crops for ``step``: LR ``(n, 3, size, size)`` and HR, float32 in 0–1."""
+        drawn = [self._drawn(step, index) for index in range(self.batch) if distributed.is_mine(index)]
+        lr, hr = zip(*drawn, strict=True)
+        return _tensor(lr), None if hr[0] is None else _tensor(hr)
+
+    def _drawn(self, step: int, index: int) -> tuple[Image, Image | None]:
+        generator = np.random.default_rng([self.seed, step, index])
+        held = self.held[int(generator.integers(len(self.held)))]
+        top, left = (int(generator.integers(side - self.size + 1)) for side in held.lr.shape[:2])
+        turns, mirrored = int(generator.integers(4)), bool(generator.integers(2))
+        lr = _turned(_cut(held.lr, top, left, self.size), turns, mirrored)
+        if held.hr is None:
+            return lr, None
+        scale = self.scale
+        return lr, _turned(_cut(held.hr, top * scale, left * scale, self.size * scale), turns, mirrored)
+
+
+def _window(image: Image, side: int, offsets: np.ndarray) -> Image:
+    top, left = (
+        int(offset * (max(0, length - side) + 1)) for offset, length in zip(offsets, image.shape, strict=False)
+    )
+    return image[top : top + side, left : left + side]
+
+
+def _pair(image: Image, scale: int) -> Held:
+    height, width = (length // scale * scale for length in image.shape[:2])
+    hr = np.ascontiguousarray(image[:height, :width])
+    return Held(downscale(hr, scale), hr)
+
+
+def _cut(image: Image, top: int, left: int, side: int) -> Image:
+    return image[top : top + side, left : left + side]
+
+
+def _turned(image: Image, turns: int, mirrored: bool) -> Image:
+    turned = np.rot90(image, turns)
+    return np.fliplr(turned) if mirrored else turned
+
+
+def _tensor(images: Sequence[Image]) -> Tensor:
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255

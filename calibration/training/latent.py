@@ -1,0 +1,87 @@
+"""Layers while they are trained: full-precision weights behind the quantizer that will round them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from calibration.layers import Layer
+from dfsq.nn import InputQuantizer, QuantizedLayer, counterpart
+from dfsq.quantizers.weights import QuantizedWeight
+
+
+class TrainedWeight(Protocol):
+    """A module that gives the weight of a layer, quantized, with gradients."""
+
+    def __call__(self) -> Tensor:
+        """The weight ``(C_out, …)``, float32."""
+        ...
+
+    def frozen(self) -> QuantizedWeight:
+        """What :meth:`__call__` gives, as it is stored."""
+        ...
+
+
+class TrainedInput(Protocol):
+    """A module that quantizes the input of a layer, with gradients."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``x`` quantized; same shape, float32."""
+        ...
+
+    def frozen(self) -> InputQuantizer:
+        """What :meth:`__call__` does, as it is stored."""
+        ...
+
+
+class LatentLayer(nn.Module):
+    """A convolution or linear layer whose weight, input quantizer and bias are trained.
+
+    Products are taken in ``precision``, all else in float32.
+    """
+
+    unit: Tensor
+
+    def __init__(
+        self,
+        layer: Layer,
+        weight: TrainedWeight,
+        inputs: TrainedInput | None,
+        bias: Tensor | None,
+        unit: Tensor | None = None,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        """``layer``: the one in full precision; ``bias``: where to start from, ``(C_out,)``; ``unit``, of the same
+        shape: what one step of its rate is worth, 1 if None."""
+        super().__init__()
+        self.weight = weight
+        self.inputs = inputs
+        self.bias = None
+        if bias is not None:
+            self.register_buffer("unit", torch.ones_like(bias) if unit is None else unit)
+            self.bias = nn.Parameter(bias.detach() / self.unit)
+        self.precision = precision
+        self._layer = [layer]  # in a list: its weights are no parameters of this module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the layer makes of ``x``, float32."""
+        if self.inputs is not None:
+            x = self.inputs(x)
+        to = self.precision
+        (layer,) = self._layer
+        bias = None if self.bias is None else (self.bias * self.unit).to(to)
+        if isinstance(layer, nn.Linear):
+            return F.linear(x.to(to), self.weight().to(to), bias).float()
+        weight = self.weight().to(to).contiguous(memory_format=torch.channels_last)
+        return layer._conv_forward(x.to(to), weight, bias).float()
+
+    def frozen(self) -> QuantizedLayer:
+        """The quantized layer that this has become."""
+        quantizer = None if self.inputs is None else self.inputs.frozen()
+        result = counterpart(self._layer[0], self.weight.frozen(), quantizer)
+        if self.bias is not None:
+            result.bias = nn.Parameter(self.bias.detach() * self.unit, requires_grad=False)
+        return result.to(self._layer[0].weight.device)

@@ -1,0 +1,34 @@
+"""A quantized network taken apart for training, and put together again."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from calibration.training.latent import LatentLayer
+from dfsq.model import SRModel
+from dfsq.nn import replace
+
+
+def with_layers(model: SRModel, layers: Mapping[str, nn.Module]) -> SRModel:
+    """A copy of ``model`` with ``layers`` by name in the place of its own."""
+    result = copy.deepcopy(model)
+    for name, layer in layers.items():
+        replace(result.net, name, layer)
+    return result
+
+
+def frozen(start: SRModel, student: SRModel) -> SRModel:
+    """``start`` with its layers as they have become in ``student``."""
+    layers = {name: each.frozen() for name, each in student.net.named_modules() if isinstance(each, LatentLayer)}
+    return with_layers(start, layers)
+
+
+def set_precision(student: SRModel, precision: torch.dtype) -> None:
+    """Take the products of all trained layers in ``precision``."""
+    for layer in student.modules():
+        if isinstance(layer, LatentLayer):
+            layer.precision = precision

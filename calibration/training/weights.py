@@ -1,0 +1,88 @@
+"""Latent weights: trained in full precision, and rounded whenever they are used.
+
+They are kept in units of the layer's root mean square, so that one rate suits all layers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from calibration.training.levels import nearest_level
+from dfsq.quantizers import uniform
+from dfsq.quantizers.weights import QuantizedWeight, SubsetWeight, UniformWeight
+
+
+class SubsetLatent(nn.Module):
+    """A full-precision weight that is rounded to the points of its output channel; both are trained."""
+
+    unit: Tensor
+
+    def __init__(self, weight: SubsetWeight) -> None:
+        """Starts from ``weight`` ``(C_out, …)``: on its points."""
+        super().__init__()
+        self.bits, self.universal = weight.bits, weight.universal
+        values = weight.dequantize()
+        self.register_buffer("unit", _unit(values))
+        self.latent = nn.Parameter(values / self.unit)
+        self.points = nn.Parameter(weight.levels().T.contiguous() / self.unit)
+
+    def forward(self) -> Tensor:
+        """The weight ``(C_out, …)``, rounded."""
+        return nearest_level(self.latent, self.points.sort(0).values, 0) * self.unit
+
+    def frozen(self) -> SubsetWeight:
+        """As it is stored: points to 1/1024 of the channel's largest."""
+        points, latent, unit = (each.detach().cpu() for each in (self.points, self.latent, self.unit))
+        levels = points.sort(0).values
+        scale = levels.abs().amax(0)
+        scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+        numerators = (levels / scale * self.universal.denominator).round().long().T.contiguous()
+        edges = ((levels[1:] + levels[:-1]) / 2).T.contiguous()
+        codes = torch.searchsorted(edges, latent.flatten(1), right=True).to(torch.uint8)
+        return SubsetWeight(codes.reshape(latent.shape), scale * unit, numerators, self.bits, self.universal)
+
+
+class UniformLatent(nn.Module):
+    """A full-precision weight that is rounded on a grid which stays as it is."""
+
+    unit: Tensor
+    scale: Tensor
+    zero_point: Tensor
+
+    def __init__(self, latent: Tensor, weight: UniformWeight) -> None:
+        """``latent``: where to start, ``(C_out, …)``; ``weight``: the grid."""
+        super().__init__()
+        self.bits = weight.bits
+        self.register_buffer("unit", _unit(latent))
+        self.latent = nn.Parameter(latent.detach() / self.unit)
+        self.register_buffer("scale", weight.scale.to(latent.device))
+        self.register_buffer("zero_point", weight.zero_point.to(latent.device))
+
+    def forward(self) -> Tensor:
+        """The weight ``(C_out, …)``, rounded; its gradient passes as if it were not."""
+        weight = self.latent * self.unit
+        codes = uniform.encode(weight.detach(), self.scale, self.zero_point, self.bits)
+        return weight + (uniform.decode(codes, self.scale, self.zero_point) - weight).detach()
+
+    def frozen(self) -> UniformWeight:
+        """As it is stored."""
+        weight, scale, zero_point = (
+            each.detach().cpu() for each in (self.latent * self.unit, self.scale, self.zero_point)
+        )
+        return UniformWeight(uniform.encode(weight, scale, zero_point, self.bits), scale, zero_point, self.bits)
+
+
+def latent_of(weight: QuantizedWeight, original: Tensor) -> SubsetLatent | UniformLatent:
+    """The trained form of ``weight``; ``original``: what was rounded to it.
+
+    Points are few, and a weight starts on its own. Grids are fine: there it starts from the original, as what makes up
+    for other layers' errors is to be learnt anew.
+    """
+    return SubsetLatent(weight) if isinstance(weight, SubsetWeight) else UniformLatent(original, weight)
+
+
+def _unit(weight: Tensor) -> Tensor:
+    """Root mean square, a scalar; 1 for a weight of zeros."""
+    found = weight.detach().square().mean().sqrt()
+    return torch.where(found > 0, found, torch.ones_like(found))

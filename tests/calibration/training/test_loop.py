@@ -1,0 +1,162 @@
+"""The loop on a network of one layer: what is kept, what a run goes on from, and what it refuses."""
+
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from calibration.progress import silent
+from calibration.training.crops import Crops
+from calibration.training.loop import Outcome, seconds_per_step, train
+from calibration.training.schedule import Cosine, Group
+from calibration.training.state import Store
+from dfsq.errors import UsageError
+from dfsq.model import SRModel
+
+STEPS = 40
+
+
+class Toy:
+    """Learns to brighten by a factor; with batch normalization, whose statistics change without an optimizer."""
+
+    def __init__(self, rate: float = 0.05) -> None:
+        torch.manual_seed(5)
+        self.module = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3))
+        self.groups: Sequence[Group] = [Group(list(self.module.parameters()), Cosine(rate, STEPS, 3))]
+        self.stop_at: int | None = None
+        self.signal = signal.SIGTERM
+
+    def loss(self, step: int, lr: Tensor, hr: Tensor | None) -> Tensor:
+        if step == self.stop_at:
+            os.kill(os.getpid(), self.signal)
+        return (self.module(lr) - 2 * lr).abs().mean()
+
+    def frozen(self) -> SRModel:
+        return self.module  # type: ignore[return-value]
+
+    def bytes(self) -> list[bytes]:
+        return [each.numpy().tobytes() for each in self.module.state_dict().values()]
+
+
+class Judge:
+    """Stands for the images set aside."""
+
+    def __init__(self, drops: Sequence[float] | None = None) -> None:
+        self.drops = iter(drops) if drops is not None else None
+
+    def drop(self, model: nn.Module, what: str) -> float:
+        if self.drops is not None:
+            return next(self.drops)
+        return sum(each.double().abs().sum().item() for each in model.parameters())
+
+
+def crops() -> Crops:
+    image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    return Crops([image], scale=2, size=8, batch=4, seed=1, is_lr=True, progress=silent)
+
+
+def run(toy: Toy, store: Store | None = None, judge: Judge | None = None) -> Outcome:
+    return train(toy, crops(), STEPS, judge or Judge(), store, silent)  # type: ignore[arg-type]
+
+
+def test_the_start_every_tenth_and_the_end_are_scored_and_the_best_is_kept() -> None:
+    drops = [5.0, 4.0, 3.0, 2.0, 2.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0]
+    toy = Toy()
+    outcome = run(toy, judge=Judge(drops))
+    assert list(outcome.scores) == list(range(0, STEPS + 1, STEPS // 10))
+    assert outcome.best == 12  # the first of equals
+    short = Toy()
+    best_at_the_end = Judge([11.0, *range(10, 0, -1)])
+    assert run(short, judge=best_at_the_end).best == STEPS
+    assert toy.bytes() != short.bytes()
+
+
+def test_a_run_that_only_does_harm_gives_its_start() -> None:
+    toy, before = Toy(), Toy().bytes()
+    assert run(toy, judge=Judge(range(11))).best == 0
+    assert toy.bytes() == before
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("stop_at", [0, 3, 4, 17, STEPS - 1])
+def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path: Path, stop_at: int, kind: signal.Signals) -> None:
+    whole = Toy()
+    expected = run(whole)
+    store = Store(tmp_path / "state", {"recipe": {"steps": STEPS}})
+    broken = Toy()
+    broken.stop_at, broken.signal = stop_at, kind
+    with handled(kind), pytest.raises(Stopped):
+        run(broken, store)
+    state = store.load()
+    assert state is not None and state.step == stop_at + 1  # the step was finished
+    again = Toy()
+    assert run(again, store) == expected
+    assert again.bytes() == whole.bytes()
+
+
+class Stopped(BaseException):
+    pass
+
+
+class handled:  # noqa: N801
+    """A handler that raises, as the command line's does."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        self.number = number
+
+    def __enter__(self) -> None:
+        def stop(number: int, frame: object) -> None:
+            raise Stopped
+
+        self.before = signal.signal(self.number, stop)
+
+    def __exit__(self, *_: object) -> None:
+        assert signal.getsignal(self.number) is not self.before  # what was there before training is back
+        signal.signal(self.number, self.before)
+
+
+def test_the_state_of_another_run_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    toy = Toy()
+    toy.stop_at = 2
+    identity = {"recipe": {"steps": STEPS}, "source": "a", "images": "b"}
+    with handled(signal.SIGTERM), pytest.raises(Stopped):
+        run(toy, Store(path, identity))
+    for part, value in (("recipe", {"steps": 9}), ("source", "c"), ("images", "d")):
+        with pytest.raises(UsageError, match=f"another {part}; start anew without `resume`"):
+            run(Toy(), Store(path, {**identity, part: value}))
+
+
+def test_what_is_no_state_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    store = Store(path, {"recipe": {}})
+    toy = Toy()
+    toy.stop_at = 2
+    with handled(signal.SIGTERM), pytest.raises(Stopped):
+        run(toy, store)
+    whole = path.read_bytes()
+    for content in (b"", b"x", b"\xff" * 64, whole[:50], whole[:-7], b"\x02" + bytes(7) + b"{}"):
+        path.write_bytes(content)
+        with pytest.raises(UsageError, match="is no state of a training run"):
+            store.load()
+    store.remove()
+    assert store.load() is None
+
+
+def test_timing_leaves_no_trace() -> None:
+    toy, before = Toy(), Toy().bytes()
+    assert seconds_per_step(toy, crops()) > 0
+    assert toy.bytes() == before
+
+
+def test_training_reaches_what_can_be_reached() -> None:
+    toy = Toy(rate=0.2)
+    lr, _ = crops().of_step(99)
+    start = toy.loss(-1, lr, None).item()
+    run(toy, judge=Judge(range(11, 0, -1)))
+    assert toy.loss(-1, lr, None).item() < 0.5 * start
