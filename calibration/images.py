@@ -48,10 +48,12 @@ class PatchStream:
         self.patches = patches
         self.patch = patch_size // scale
         """Height and width of an LR patch in pixels."""
-        self._sources = listed(sources, on_skip)
-        self._scale = 1 if is_lr else scale
-        self._seed = seed
-        self._on_skip = on_skip
+        self.scale = scale
+        self.seed = seed
+        self.is_lr = is_lr
+        self.on_skip = on_skip
+        self.sources = listed(sources, on_skip)
+        """Files and arrays that patches are cut from."""
         self._noted: set[Path] = set()
         self._digest = hashlib.sha256()
 
@@ -67,39 +69,51 @@ class PatchStream:
         if batch:
             yield _to_tensor(batch)
 
+    def over(self, sources: Sequence[str | Path | Image]) -> PatchStream:
+        """As this one, from other images; what is passed over among them is not reported once more."""
+        return PatchStream(
+            sources,
+            scale=self.scale,
+            patches=self.patches,
+            patch_size=self.patch * self.scale,
+            seed=self.seed,
+            is_lr=self.is_lr,
+        )
+
     @property
     def fingerprint(self) -> str:
         """SHA-256 over the bytes of the patches of the last iteration, hexadecimal."""
         return self._digest.hexdigest()
 
     def _cut(self) -> Iterator[Image]:
-        generator = np.random.default_rng(self._seed)
-        pool = [self._sources[index] for index in generator.permutation(len(self._sources))]
-        size = self.patch * self._scale
+        generator = np.random.default_rng(self.seed)
+        pool = [self.sources[index] for index in generator.permutation(len(self.sources))]
+        factor = 1 if self.is_lr else self.scale
+        size = self.patch * factor
         position = 0
         for _ in range(self.patches):
             while (image := self._usable(pool[position % len(pool)], size)) is None:
                 del pool[position % len(pool)]
                 if not pool:
                     raise ImageError(
-                        f"none of the {len(self._sources)} calibration images is readable and at least {size}×{size}; "
+                        f"none of the {len(self.sources)} calibration images is readable and at least {size}×{size}; "
                         "use larger images or a smaller `patch_size`"
                     )
             position = (position + 1) % len(pool)
             top = int(generator.integers(image.shape[0] - size + 1))
             left = int(generator.integers(image.shape[1] - size + 1))
             crop = image[top : top + size, left : left + size]
-            yield crop if self._scale == 1 else downscale(crop, self._scale)
+            yield crop if factor == 1 else downscale(crop, factor)
 
     def _usable(self, source: Path | Image, size: int) -> Image | None:
         try:
             image = self._read(source) if isinstance(source, Path) else source
         except ImageError as error:
-            self._on_skip(f"skipped: {error}")
+            self.on_skip(f"skipped: {error}")
             return None
         if min(image.shape[:2]) < size:
             where = source if isinstance(source, Path) else "image"
-            self._on_skip(f"skipped: {where} is {image.shape[1]}×{image.shape[0]}, smaller than a {size}×{size} patch")
+            self.on_skip(f"skipped: {where} is {image.shape[1]}×{image.shape[0]}, smaller than a {size}×{size} patch")
             return None
         return image
 
@@ -107,7 +121,7 @@ class PatchStream:
         picture = read_picture(path)
         if picture.frames > 1 and path not in self._noted:
             self._noted.add(path)  # once, for patches are cut from a file again and again
-            self._on_skip(f"skipped: all of {path} but the first of its {picture.frames} frames or pages")
+            self.on_skip(f"skipped: all of {path} but the first of its {picture.frames} frames or pages")
         return picture.rgb
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.calibrating import patches_of
-from cli.console import note, progress
+from cli.console import note
+from cli.progress import progress
 
 if TYPE_CHECKING:
     from calibration import Recipe, Target

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.console import note, progress
+from cli.console import note
+from cli.progress import progress
 
 if TYPE_CHECKING:
     from calibration import PatchStream, Recipe

@@ -1,15 +1,13 @@
-"""Terminal output: tables on stdout, progress and notes on stderr."""
+"""Terminal output: tables on stdout, notes on stderr."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from dfsq import distributed
@@ -22,7 +20,7 @@ _WIDTH_WITHOUT_TERMINAL = 10_000
 """More than any table has: nothing is cut off where a program reads."""
 
 
-def _console(stderr: bool) -> Console:
+def console(stderr: bool) -> Console:
     """What prints text as it is: brackets and colons in names are no markup."""
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
     width = None if terminal else _WIDTH_WITHOUT_TERMINAL
@@ -38,7 +36,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         table.add_column(column, justify="right" if number else "left", no_wrap=number, overflow="fold")
     for row in rows:
         table.add_row(*map(printable, row))
-    _console(stderr=False).print(table)
+    console(stderr=False).print(table)
 
 
 def print_report(report: Report, per_image: bool = False) -> None:
@@ -63,30 +61,7 @@ def tell(message: str) -> None:
 def note(message: str, quiet: bool = False) -> None:
     """Print one line on stderr unless ``quiet``."""
     if not quiet and distributed.is_main():
-        _console(stderr=True).print(printable(message))
-
-
-@contextmanager
-def progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """Yield ``report(what, done, total)``, which moves a bar per ``what`` on a terminal and does nothing elsewhere."""
-    if quiet or not sys.stderr.isatty() or not distributed.is_main():
-        yield lambda what, done, total: None
-        return
-    columns = (
-        TextColumn("{task.description:<18}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    with Progress(*columns, console=_console(stderr=True)) as bars:
-        tasks = {}
-
-        def report(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(printable(what), total=total or None)
-            bars.update(tasks[what], completed=done, total=total or None)
-
-        yield report
+        console(stderr=True).print(printable(message))
 
 
 def size_text(count: int) -> str:

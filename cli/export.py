@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.console import note, print_text, progress, size_text
+from cli.console import note, print_text, size_text
 from cli.loading import checkpoint_options, load_model
 from cli.options import common_options, prepare, quiet_option
 from cli.outputs import check_outputs
+from cli.progress import progress
 from cli.values import Number, Size
 from dfsq import limits
 from dfsq.errors import UsageError

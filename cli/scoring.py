@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.console import note, progress
+from cli.console import note
 from cli.naming import distinct, stems
+from cli.progress import progress
 
 if TYPE_CHECKING:
     from dfsq.engines.engine import Engine

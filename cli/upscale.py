@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.console import note, print_text, progress, tell
+from cli.console import note, print_text, tell
 from cli.engines import check_engine, engine_options, in_torch, open_engine
 from cli.loading import checkpoint_options, flagged
 from cli.options import common_options, compile_option, prepare, quiet_option
 from cli.outputs import check_outputs
+from cli.progress import progress
 from cli.values import Number
 from dfsq import distributed, limits
 from dfsq.engines.registry import AUTO

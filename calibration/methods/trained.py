@@ -16,7 +16,7 @@ from calibration.training.latent import LatentLayer
 from calibration.training.network import frozen, with_layers
 from calibration.training.points import TrainedPoints
 from calibration.training.schedule import Cosine, Group
-from calibration.training.weights import latent_of
+from calibration.training.weights import SubsetLatent, latent_of
 from calibration.watching import watch
 from dfsq.model import SRModel
 from dfsq.nn import QuantizedLayer, SubsetQuantizer, channel_axis, quantized_layers
@@ -44,14 +44,16 @@ class TrainedNetwork:
         }
         self.module = with_layers(model, layers)
         self.module.requires_grad_(False)
-        kinds: dict[str, list[Tensor]] = {"weights": [], "points": [], "biases": []}
+        kinds: dict[str, list[Tensor]] = {"weights": [], "levels": [], "points": [], "biases": []}
         for layer in layers.values():
-            kinds["weights"] += list(layer.weight.parameters())
+            kinds["weights"] += [layer.weight.latent]
+            if isinstance(layer.weight, SubsetLatent):
+                kinds["levels"] += [layer.weight.points]
             if isinstance(layer.inputs, TrainedPoints):
                 kinds["points"] += [layer.inputs.points]
             if layer.bias is not None:
                 kinds["biases"] += [layer.bias]
-        rates = {"weights": recipe.weight_rate, "points": recipe.point_rate, "biases": recipe.bias_rate}
+        rates = {"weights": recipe.weight_rate, "levels": recipe.level_rate, "points": recipe.point_rate, "biases": recipe.bias_rate}
         self.groups = [
             Group([each.requires_grad_() for each in found], Cosine(rates[kind], recipe.steps, recipe.warm_up))
             for kind, found in kinds.items()

@@ -1,0 +1,32 @@
+from cli.progress import EVERY, Lines
+
+
+def test_without_a_terminal_a_line_every_few_seconds(capsys) -> None:
+    now = 0.0
+    report = Lines(lambda: now)
+    for step in range(101):
+        report("Training", step, 100, f"loss {step}")
+        now += EVERY / 4
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 25
+    assert lines[0] == "Training 4 of 100, loss 4, 0:04:00 left"
+    assert lines[-1] == "Training 100 of 100, loss 100"
+
+
+def test_a_short_run_prints_nothing(capsys) -> None:
+    now = 0.0
+    report = Lines(lambda: now)
+    for step in range(4):
+        report("Calibrating", step, 0)
+        now += EVERY / 4.1
+    assert capsys.readouterr().err == ""
+
+
+def test_work_of_unknown_length_and_the_next_of_several(capsys) -> None:
+    now = 0.0
+    report = Lines(lambda: now)
+    for what, done, total in (("Allocating", 0, 0), ("Selecting", 5, 10), ("Selecting", 6, 10)):
+        now += EVERY
+        report(what, done, total)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["Allocating", "Selecting 5 of 10", "Selecting 6 of 10, 0:00:40 left"]
