@@ -47,3 +47,9 @@ PSNR = Limits(0, 200, "dB")
 OPSET = Limits(18, 23)
 """Of ONNX: those that torch writes."""
 SIDE = Limits(1, 32768, "pixels")
+STEPS = Limits(1, 10_000_000, "steps")
+"""Of training; the published schedules take 60 000 to 300 000."""
+MINUTES = Limits(0.01, 100_000, "minutes")
+BATCH = Limits(1, 1024)
+RATE = Limits(0, 1)
+"""Of training: nothing moves by more than its unit in a step."""

@@ -16,7 +16,7 @@ from calibration.training.latent import LatentLayer
 from calibration.training.network import frozen, with_layers
 from calibration.training.points import TrainedPoints
 from calibration.training.schedule import Cosine, Group
-from calibration.training.weights import SubsetLatent, latent_of
+from calibration.training.weights import latent_of
 from calibration.watching import watch
 from dfsq.model import SRModel
 from dfsq.nn import QuantizedLayer, SubsetQuantizer, channel_axis, quantized_layers
@@ -44,27 +44,26 @@ class TrainedNetwork:
         }
         self.module = with_layers(model, layers)
         self.module.requires_grad_(False)
-        kinds: dict[str, list[Tensor]] = {"weights": [], "levels": [], "points": [], "biases": []}
-        for layer in layers.values():
-            kinds["weights"] += [layer.weight.latent]
-            if isinstance(layer.weight, SubsetLatent):
-                kinds["levels"] += [layer.weight.points]
-            if isinstance(layer.inputs, TrainedPoints):
-                kinds["points"] += [layer.inputs.points]
-            if layer.bias is not None:
-                kinds["biases"] += [layer.bias]
-        rates = {"weights": recipe.weight_rate, "levels": recipe.level_rate, "points": recipe.point_rate, "biases": recipe.bias_rate}
-        self.groups = [
-            Group([each.requires_grad_() for each in found], Cosine(rates[kind], recipe.steps, recipe.warm_up))
-            for kind, found in kinds.items()
-            if found
-        ]
+        rates = {
+            "weight.latent": recipe.weight_rate,
+            "weight.points": recipe.level_rate,
+            "inputs.points": recipe.point_rate,
+            "bias": recipe.bias_rate,
+        }
+        self.groups = []
+        for kind, rate in rates.items():
+            found = [each for layer in layers.values() for name, each in layer.named_parameters() if name == kind]
+            for each in found:
+                each.requires_grad_()
+            if found:
+                self.groups.append(Group(found, Cosine(rate, recipe.steps, recipe.warm_up)))
 
     def loss(self, step: int, lr: Tensor, hr: Tensor | None) -> Tensor:
         """Mean absolute difference to the output in full precision."""
         with torch.no_grad():
             aim = self._teacher(lr)
-        return (self.module(lr) - aim).abs().mean()
+        error: Tensor = (self.module(lr) - aim).abs().mean()
+        return error
 
     def frozen(self) -> SRModel:
         """The quantized model that it is now."""
@@ -108,4 +107,5 @@ class _Deviation:
             return None
         count, total, squares = torch.stack(self._sums).sum(0)
         deviation = (squares / count - (total / count).square()).clamp_min(0).sqrt().float()
-        return deviation.clamp_min(_LEAST * float(deviation.max())).clamp_min(_TINY)
+        least = max(_LEAST * float(deviation.max()), _TINY)
+        return deviation.clamp_min(least)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from calibration.progress import Progress
 from dfsq.evaluation.benchmarks import Benchmark
 from dfsq.evaluation.evaluator import evaluate
+from dfsq.evaluation.results import Scores
 from dfsq.model import SRModel
 from dfsq.report.report import difference
 from dfsq.runtime import compiled_quantizers
@@ -23,7 +24,7 @@ class Guard:
         """Y-PSNR in full precision minus that of ``model``, dB, mean over the images; ``what`` it is, for progress."""
         return difference(self._full, self._scored(model, what)).psnr_y
 
-    def _scored(self, model: SRModel, what: str):
+    def _scored(self, model: SRModel, what: str) -> Scores:
         done = 0
 
         def count(_image: object) -> None:

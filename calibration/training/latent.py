@@ -76,7 +76,8 @@ class LatentLayer(nn.Module):
         if isinstance(layer, nn.Linear):
             return F.linear(x.to(to), self.weight().to(to), bias).float()
         weight = self.weight().to(to).contiguous(memory_format=torch.channels_last)
-        return layer._conv_forward(x.to(to), weight, bias).float()
+        result: Tensor = layer._conv_forward(x.to(to), weight, bias).float()
+        return result
 
     def frozen(self) -> QuantizedLayer:
         """The quantized layer that this has become."""

@@ -40,7 +40,7 @@ class _Nearest(torch.autograd.Function):
         return result
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         (codes,) = ctx.saved_tensors
         back = _pass_back if _library() is None or gradient.device.type != "cpu" else _pass_back_in_c

@@ -135,7 +135,7 @@ class _Run:
         """The gradients of all processes in every one."""
         reached = [each for each in self._parameters if each.grad is not None]
         whole = torch.cat([each.grad.flatten() for each in reached if each.grad is not None])
-        parts = distributed.total(whole).split([each.numel() for each in reached])
+        parts = torch.split(distributed.total(whole), [each.numel() for each in reached])
         for parameter, part in zip(reached, parts, strict=True):
             parameter.grad = part.view_as(parameter)
 
