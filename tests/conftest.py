@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch is imported
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import torch
 from dfsq import networks
 from dfsq.model import SRModel
 from dfsq.networks.edsr import EDSR
+from dfsq.nn import Gate
+from dfsq.nn.gate import HIDDEN
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +43,20 @@ def small_model() -> SRModel:
 def plausible_model() -> SRModel:
     """The small model with what carries the colours through: it repeats pixels, and adds some noise of its own."""
     return _plausible_model()
+
+
+@pytest.fixture(scope="session")
+def make_gate() -> Callable[[int], Gate]:
+    """Makes a gate of random values for an input of so many channels."""
+
+    def make(channels: int) -> Gate:
+        generator = torch.Generator().manual_seed(channels)
+        first = torch.randint(-1, 2, (HIDDEN, channels), generator=generator).to(torch.int8)
+        second = torch.randint(-1, 2, (2, HIDDEN), generator=generator).to(torch.int8)
+        scale, shift = torch.randn(2, HIDDEN, generator=generator)
+        return Gate(first, second, torch.tensor([0.4, 0.1]), scale, shift)
+
+    return make
 
 
 @pytest.fixture(scope="session")
