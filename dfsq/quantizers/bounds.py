@@ -24,9 +24,12 @@ def quantize(x: Tensor, lower: Tensor, upper: Tensor, bits: int) -> Tensor:
     even codes. Where ``upper`` is not above ``lower``, every value becomes ``upper``.
     """
     scale, first, last = grid(lower, upper, bits)
-    codes = torch.clamp(x, lower, upper).mul_(scale).sub_(first).round_()
-    # Codes from 0 on, as ``x`` is not below its bound; a half rounded up at the upper bound is one too many.
-    return codes.clamp_max_(last).add_(first).div_(scale)
+    return _codes(x, lower, upper, scale, first, last).add_(first).div_(scale)
+
+
+def encode(x: Tensor, lower: Tensor, upper: Tensor, bits: int) -> Tensor:
+    """Which of the :func:`levels` :func:`quantize` makes of ``x``: uint8, shape of ``x``, in 0…2^bits − 1."""
+    return _codes(x, lower, upper, *grid(lower, upper, bits)).to(torch.uint8)
 
 
 def levels(lower: Tensor, upper: Tensor, bits: int) -> Tensor:
@@ -48,3 +51,8 @@ def grid(
     scale = torch.where(apart, steps / torch.where(apart, upper - lower, 1.0), 1.0)
     first = torch.where(apart, rounded(lower * scale), upper)
     return scale, first, torch.where(apart, float(steps), 0.0).to(scale)
+
+
+def _codes(x: Tensor, lower: Tensor, upper: Tensor, scale: Tensor, first: Tensor, last: Tensor) -> Tensor:
+    codes = torch.clamp(x, lower, upper).mul_(scale).sub_(first).round_()
+    return codes.clamp_max_(last)  # a half at the upper bound may be rounded up; none at the lower one falls below 0
