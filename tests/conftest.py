@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from dfsq import networks
-from dfsq.model import SRModel
+from calibration.ddtb import WeightRounding, published
+from dfsq import networks, nn
+from dfsq.model import Quantization, SRModel
 from dfsq.networks.edsr import EDSR
 from dfsq.nn import Gate
 from dfsq.nn.gate import HIDDEN
@@ -57,6 +58,27 @@ def make_gate() -> Callable[[int], Gate]:
         return Gate(first, second, torch.tensor([0.4, 0.1]), scale, shift)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def with_bounds(make_gate: Callable[[int], Gate]) -> Callable[[SRModel, bool], SRModel]:
+    """Quantizes a model to two bits where DDTB does, between some bounds; the flag says whether some have gates."""
+
+    def quantize(model: SRModel, gates: bool) -> SRModel:
+        placement = published(model)
+        for index, (name, place) in enumerate([*nn.places(model.net)]):
+            gate = make_gate(place.channels) if gates and index % 2 == 0 else None
+            nn.replace(model.net, name, nn.BoundsQuantizer(-9.0 - index, 20.0, 2, gate))
+        for name in placement.weights:
+            layer, weight = model.net.get_submodule(name), WeightRounding(2, 99.0)
+            quantizer = None
+            if name in placement.inputs:
+                quantizer = nn.BoundsQuantizer(0.0, 15.0, 2, make_gate(nn.input_channels(layer)) if gates else None)
+            nn.replace(model.net, name, nn.counterpart(layer, weight.frozen(layer.weight), quantizer))
+        model.quantization = Quantization({"name": "by hand"}, {})
+        return model
+
+    return quantize
 
 
 @pytest.fixture(scope="session")
