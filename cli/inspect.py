@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,7 @@ def _network(model: SRModel) -> dict[str, Any]:
 
 def _print_summary(model: SRModel, header: dict[str, Any], file: str) -> None:
     from cli.console import print_table, size_text
-    from dfsq.networks.multiply_adds import of_model
+    from dfsq.networks.multiply_adds import behind_places, of_model
 
     network = _network(model)
     shares = of_model(model)
@@ -104,25 +105,32 @@ def _print_summary(model: SRModel, header: dict[str, Any], file: str) -> None:
     ]
     print_table(f"{file}: dfsq artifact", ("", ""), rows)
     print_table("Recipe", ("", ""), [(key, _plain(value)) for key, value in header["recipe"].items()])
-    bounds = _bounds(model)
-    columns = ("bounds", "gate") if bounds else ()
-    stored = [
-        (
-            name,
+    behind = behind_places(model)
+    quantized = {
+        name: (
             "×".join(map(str, each["shape"])),
             f"{each['w_bits']} {each['weights']}",
-            "full" if each["a_bits"] is None else _bits(each["a_bits"], each["signed"]),
-            *(_bounds_shown(bounds.get(name)) if bounds else ()),
+            _bits(each["a_bits"], each["signed"]) if each["a_bits"] else "of a place" if name in behind else "full",
         )
         for name, each in header["layers"].items()
-    ]
-    print_table("Quantized layers", ("layer", "weight", "weight bits", "input bits", *columns), stored)
-    if places := header.get("places"):
-        rows = [
-            (name, _bits(each["bits"], each["signed"]), *(_bounds_shown(bounds.get(name)) if bounds else ()))
-            for name, each in places.items()
-        ]
-        print_table("Quantized places between layers", ("place", "bits", *columns), rows)
+    }
+    _print_quantized("Quantized layers", ("layer", "weight", "weight bits", "input bits"), quantized, model)
+    if "places" in header:
+        places = {name: (_bits(each["bits"], each["signed"]),) for name, each in header["places"].items()}
+        _print_quantized("Quantized places between layers", ("place", "bits"), places, model)
+
+
+def _print_quantized(
+    title: str, columns: tuple[str, ...], facts: Mapping[str, tuple[str, ...]], model: SRModel
+) -> None:
+    """Print a table of layers or places, with bounds and gates where any of them has some."""
+    from cli.console import print_table
+
+    bounds = {name: each for name, each in _bounds(model).items() if name in facts}
+    if bounds:
+        columns += ("bounds", "gate")
+        facts = {name: row + _shown(bounds.get(name)) for name, row in facts.items()}
+    print_table(title, columns, [(name, *row) for name, row in facts.items()])
 
 
 def _quantizers(model: SRModel) -> dict[str, InputQuantizer | None]:
@@ -144,8 +152,8 @@ def _bounds(model: SRModel) -> dict[str, dict[str, Any]]:
     }
 
 
-def _bounds_shown(bounds: dict[str, Any] | None) -> tuple[str, str]:
-    """One of these as columns of a table."""
+def _shown(bounds: dict[str, Any] | None) -> tuple[str, ...]:
+    """One of these as two columns of a table."""
     if bounds is None:
         return "", ""
     return f"{bounds['lower']:.4g} to {bounds['upper']:.4g}", "dynamic" if bounds["gate"] else ""

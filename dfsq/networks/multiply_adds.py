@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dfsq.model import SRModel
 from dfsq.networks.scope import QUANTIZABLE, quantizable_layers
-from dfsq.nn import InputQuantizer, QuantizedLayer, quantized_layers, quantized_places
+from dfsq.nn import InputQuantizer, quantized_layers, quantized_places
 
 _aten = torch.ops.aten
 _PROBE = 64
@@ -68,24 +68,24 @@ def of_model(model: SRModel) -> Shares:
         return shares(count(net, model.info.channels), model.body, others)
     layers = dict(quantized_layers(net))
     inside = [name for name, layer in layers.items() if layer.input_quantizer is not None]
-    inside += _behind_places(net, layers, model.info.channels)
+    inside += behind_places(model)
     return shares(count(net, model.info.channels), inside, layers.keys() - inside)
 
 
 @torch.no_grad()
-def _behind_places(net: nn.Module, layers: Mapping[str, QuantizedLayer], channels: int) -> list[str]:
-    """Names of the ``layers`` without an input quantizer that are given what a quantized place made."""
-    places = [place for _, place in quantized_places(net)]
+def behind_places(model: SRModel) -> list[str]:
+    """Names of the quantized layers that need no input quantizer: they are given what a quantized place made."""
+    places = [place for _, place in quantized_places(model.net)]
     if not places:
         return []
     made: list[Tensor] = []
     read: dict[str, Tensor] = {}
     handles = [each.register_forward_hook(lambda _, inputs, output: made.append(output)) for each in places]
-    for name, layer in layers.items():
+    for name, layer in quantized_layers(model.net):
         if layer.input_quantizer is None:
             handles.append(layer.register_forward_pre_hook(lambda _, inputs, name=name: read.update({name: inputs[0]})))
     try:
-        net(_image(net, channels))
+        model.net(_image(model.net, model.info.channels))
     finally:
         for handle in handles:
             handle.remove()
