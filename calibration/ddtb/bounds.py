@@ -55,7 +55,7 @@ class TrainableBounds(nn.Module):
             self.upper.copy_(percentile(x, self.percent))
             self.started.fill_(True)
         if self.upper <= self.lower:
-            self.upper.copy_(torch.nextafter(self.lower, self.lower + 1))
+            self.upper.copy_(torch.nextafter(self.lower, torch.full_like(self.lower, torch.inf)))
 
     def frozen(self) -> BoundsQuantizer:
         """What an artifact stores. Raises ValueError for bounds that are out of order."""

@@ -147,6 +147,7 @@ class Header:
             return replace(cls.from_json(_upgraded(document)), version=1, body=None)
         fields.one_of("format", ("dfsq",))
         source, code = fields.fields("source"), fields.optional(fields.fields, "code")
+        places = fields.objects("places") if "places" in fields else ()
         header = cls(
             architecture=fields.text("architecture"),
             hyperparameters=fields.mapping("hyperparameters"),
@@ -162,10 +163,7 @@ class Header:
             calibration=fields.mapping("calibration"),
             source={key: source.text(key) for key in ("file", "sha256")},
             versions=fields.text_mapping("versions"),
-            places={
-                name: PlaceRecord.from_json(each)
-                for name, each in (fields.objects("places") if "places" in fields else ())
-            },
+            places={name: PlaceRecord.from_json(each) for name, each in places},
         )
         own = header.hyperparameters.get("scale", header.scale)
         if code is None and (type(own) is not int or own != header.scale):
@@ -175,10 +173,12 @@ class Header:
     def to_json(self) -> dict[str, Any]:
         """JSON values in the form of this version."""
         layers = {name: layer.to_json() for name, layer in self.layers.items()}
-        places = {name: dict(vars(place)) for name, place in self.places.items()}
-        optional = {"body": None if self.body is None else list(self.body), "places": places or None}
-        known = {**vars(self), "format": "dfsq", "layers": layers, **optional}
-        return {name: value for name, value in known.items() if value is not None or name not in optional}
+        known = {name: value for name, value in vars(self).items() if name not in ("body", "places")}
+        if self.body is not None:
+            known["body"] = list(self.body)
+        if self.places:
+            known["places"] = {name: dict(vars(place)) for name, place in self.places.items()}
+        return {**known, "format": "dfsq", "layers": layers}
 
 
 def _upgraded(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,15 +28,15 @@ class BoundsQuantizer(InputQuantizer):
         Bounds that a gate brings out of order leave one level, the upper bound.
         """
         super().__init__()
-        if not -MOST <= lower < upper <= MOST:
+        # Not in the state dict: an artifact stores them as to_tensors says.
+        self.register_buffer("lower", torch.tensor(lower), persistent=False)
+        self.register_buffer("upper", torch.tensor(upper), persistent=False)
+        if not -MOST <= self.lower < self.upper <= MOST:
             raise ValueError(f"lower is {lower:g} and upper {upper:g}; they must ascend, within ±{MOST:g}")
         self.bits = bits
         self.signed = lower < 0
         self.channel_axis = channel_axis
         self.gate = gate
-        # Not in the state dict: an artifact stores them as to_tensors says.
-        self.register_buffer("lower", torch.tensor(lower), persistent=False)
-        self.register_buffer("upper", torch.tensor(upper), persistent=False)
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:

@@ -112,6 +112,25 @@ def test_starts_from_percentiles_of_the_first_batch(bits: int, percent: float) -
     assert found == pytest.approx(np.percentile(x.double().numpy(), [100 - percent, percent]), rel=1e-6)
 
 
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_trained_on_fixed_samples_they_come_as_close_as_a_grid_search(bits: int) -> None:
+    x = torch.randn(4, 4, 16, 16, generator=torch.Generator().manual_seed(bits)) + 0.3
+    quantizer = TrainableBounds(bits, 99.0)
+    quantizer(x)
+    optimizer = torch.optim.Adam(quantizer.parameters(), 1e-2)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 600)
+    for _ in range(600):
+        optimizer.zero_grad()
+        (quantizer(x) - x).square().mean().backward()
+        optimizer.step()
+        schedule.step()
+    found = (quantizer.frozen()(x) - x).square().mean()
+    lows, highs = torch.linspace(x.amin().item(), 0, 60), torch.linspace(0.05, x.amax().item(), 60)
+    lower, upper = torch.cartesian_prod(lows, highs).T[..., None, None, None, None]
+    errors = [(bounds.quantize(x, low, high, bits) - x).square().mean() for low, high in zip(lower, upper, strict=True)]
+    assert found <= 1.02 * min(errors)
+
+
 def test_evaluation_before_any_training_is_refused() -> None:
     with pytest.raises(RuntimeError, match="not seen a batch"):
         TrainableBounds(2, 99.0).eval()(torch.rand(1, 3, 4, 4))
