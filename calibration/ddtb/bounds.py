@@ -35,10 +35,9 @@ class TrainableBounds(nn.Module):
 
         Raises RuntimeError in evaluation before any batch was given in training.
         """
-        if self.training:
-            self._set(x)
-        elif not self.started:
-            raise RuntimeError("these bounds have not seen a batch in training, from which they start")
+        if not self.started:
+            self._start(x)
+        self._keep_apart()
         lower, upper = self.lower, self.upper
         if self.gate is not None:
             logits = self.gate(channel_means(x.detach(), self.channel_axis))
@@ -48,16 +47,21 @@ class TrainableBounds(nn.Module):
         return quantize(x, lower, upper, self.bits)
 
     @torch.no_grad()
-    def _set(self, x: Tensor) -> None:
-        """Start from ``x`` where nothing has; and keep apart bounds that an optimizer has brought out of order."""
-        if not self.started:
-            self.lower.copy_(percentile(x, 100 - self.percent))
-            self.upper.copy_(percentile(x, self.percent))
-            self.started.fill_(True)
+    def _start(self, x: Tensor) -> None:
+        if not self.training:
+            raise RuntimeError("these bounds have not seen a batch in training, from which they start")
+        self.lower.copy_(percentile(x, 100 - self.percent))
+        self.upper.copy_(percentile(x, self.percent))
+        self.started.fill_(True)
+
+    @torch.no_grad()
+    def _keep_apart(self) -> None:
+        """Put bounds right that an optimizer has brought out of order, of which nothing in the method keeps it."""
         if self.upper <= self.lower:
             self.upper.copy_(torch.nextafter(self.lower, torch.full_like(self.lower, torch.inf)))
 
     def frozen(self) -> BoundsQuantizer:
-        """What an artifact stores. Raises ValueError for bounds that are out of order."""
+        """What an artifact stores."""
+        self._keep_apart()
         gate = None if self.gate is None or not self.gated else self.gate.frozen()
         return BoundsQuantizer(self.lower.item(), self.upper.item(), self.bits, gate, self.channel_axis)

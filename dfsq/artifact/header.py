@@ -39,20 +39,20 @@ class OutputRecord:
 
 
 @dataclass(frozen=True)
-class PlaceRecord:
-    """How what passes one of the network's places is quantized, see :mod:`dfsq.nn.place`."""
+class QuantizerRecord:
+    """What quantizes the values at a place, see :mod:`dfsq.nn.place`; layers say the same in fields of their own."""
 
     kind: str
     """As ``inputs`` of a layer."""
     bits: int
     """2…8."""
     signed: bool
-    """Whether it may be negative."""
+    """Whether values may be negative."""
     words: int
     """As of a layer."""
 
     @classmethod
-    def from_json(cls, fields: Fields) -> PlaceRecord:
+    def from_json(cls, fields: Fields) -> QuantizerRecord:
         """Raises ValueError that names the field, its value and its limits."""
         bits, words = fields.integer("bits", *_BITS), fields.integer("words", *_WORDS)
         return cls(fields.text("kind"), bits, fields.flag("signed"), words)
@@ -131,7 +131,7 @@ class Header:
     """``file`` and ``sha256`` of the checkpoint."""
     versions: Mapping[str, str]
     """Of the programs that wrote the file."""
-    places: Mapping[str, PlaceRecord] = field(default_factory=dict)
+    places: Mapping[str, QuantizerRecord] = field(default_factory=dict)
     """The quantized places by name; absent where there are none."""
     version: int = VERSION
 
@@ -163,7 +163,7 @@ class Header:
             calibration=fields.mapping("calibration"),
             source={key: source.text(key) for key in ("file", "sha256")},
             versions=fields.text_mapping("versions"),
-            places={name: PlaceRecord.from_json(each) for name, each in places},
+            places={name: QuantizerRecord.from_json(each) for name, each in places},
         )
         own = header.hyperparameters.get("scale", header.scale)
         if code is None and (type(own) is not int or own != header.scale):

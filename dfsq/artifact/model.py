@@ -22,7 +22,7 @@ from torch import Tensor
 from dfsq import networks, nn
 from dfsq.artifact import file, quantizers
 from dfsq.artifact.fields import label
-from dfsq.artifact.header import Header, LayerRecord, OutputRecord, PlaceRecord
+from dfsq.artifact.header import Header, LayerRecord, OutputRecord, QuantizerRecord
 from dfsq.artifact.network import check_arguments, check_output, check_shapes
 from dfsq.errors import ArtifactError, DfsqError, UsageError
 from dfsq.files import write_atomically
@@ -138,7 +138,7 @@ def header_of(model: SRModel, quantization: Quantization) -> Header:
         source={"file": info.source, "sha256": info.source_sha256},
         versions={"dfsq": __version__, "torch": torch.__version__},
         places={
-            name: PlaceRecord(each.kind, each.bits, each.signed, _universal(each).words)
+            name: QuantizerRecord(each.kind, each.bits, each.signed, _universal(each).words)
             for name, each in nn.quantized_places(model.net)
         },
     )

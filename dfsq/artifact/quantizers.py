@@ -9,7 +9,7 @@ from torch.nn import Module
 
 from dfsq import nn
 from dfsq.artifact.fields import label
-from dfsq.artifact.header import LayerRecord, PlaceRecord
+from dfsq.artifact.header import LayerRecord, QuantizerRecord
 from dfsq.quantizers.universal import UniversalSet
 from dfsq.quantizers.weights import KINDS as WEIGHTS
 from dfsq.quantizers.weights import QuantizedWeight
@@ -33,7 +33,7 @@ def input_quantizer(name: str, record: LayerRecord, tensors: Tensors, layer: Mod
     if record.inputs is None or record.a_bits is None or record.signed is None:
         _check_none(f"{label(name)}.input", tensors)
         return None
-    found = PlaceRecord(record.inputs, record.a_bits, record.signed, record.words)
+    found = QuantizerRecord(record.inputs, record.a_bits, record.signed, record.words)
     known = tuple(nn.INPUT_QUANTIZERS)
     return _restored(name, "input", found, known, tensors, nn.input_channels(layer), nn.channel_axis(layer))
 
@@ -43,12 +43,12 @@ def output_quantizer(name: str, record: LayerRecord, tensors: Tensors, layer: Mo
     if record.outputs is None:
         _check_none(f"{label(name)}.output", tensors)
         return None
-    found = PlaceRecord(**vars(record.outputs), words=record.words)
+    found = QuantizerRecord(**vars(record.outputs), words=record.words)
     known = (nn.AffineQuantizer.kind,)
     return _restored(name, "output", found, known, tensors, int(record.shape[0]), nn.channel_axis(layer))
 
 
-def place_quantizer(name: str, record: PlaceRecord, tensors: Tensors, place: Module) -> nn.InputQuantizer:
+def place_quantizer(name: str, record: QuantizerRecord, tensors: Tensors, place: Module) -> nn.InputQuantizer:
     """What quantizes ``place``. Raises ValueError as :func:`weight`, and where that is none."""
     if not isinstance(place, nn.Place):
         raise ValueError(f"places.{label(name)}: the network has a {type(place).__name__} there and no place")
@@ -61,7 +61,7 @@ def _check_none(where: str, tensors: Tensors) -> None:
 
 
 def _restored(
-    name: str, what: str, record: PlaceRecord, known: tuple[str, ...], tensors: Tensors, channels: int, axis: int
+    name: str, what: str, record: QuantizerRecord, known: tuple[str, ...], tensors: Tensors, channels: int, axis: int
 ) -> nn.InputQuantizer:
     if record.kind not in known:
         raise ValueError(f"the {what}s of {label(name)} are {label(record.kind)}; known: {', '.join(known)}")

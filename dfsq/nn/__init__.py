@@ -1,4 +1,4 @@
-"""Quantized layers that replace ``nn.Conv2d`` and ``nn.Linear`` by name."""
+"""Quantized layers that replace ``nn.Conv2d`` and ``nn.Linear`` by name, input quantizers, and places for them."""
 
 from __future__ import annotations
 
