@@ -56,7 +56,7 @@ class TrainableBounds(nn.Module):
 
     @torch.no_grad()
     def _keep_apart(self) -> None:
-        """Put bounds right that an optimizer has brought out of order, of which nothing in the method keeps it."""
+        """Put bounds right that an optimizer has brought out of order: nothing in the method keeps it from that."""
         if self.upper <= self.lower:
             self.upper.copy_(torch.nextafter(self.lower, torch.full_like(self.lower, torch.inf)))
 
