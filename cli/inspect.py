@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,12 @@ from cli.shares import percent, share_document, share_facts
 
 if TYPE_CHECKING:
     from dfsq.model import SRModel
+    from dfsq.nn import InputQuantizer
 
 
 @click.command()
 @click.argument("file")
-@click.option("--layer", metavar="NAME", help="Show the quantization points of this layer's channels.  [default: none]")
+@click.option("--layer", metavar="NAME", help="Show the levels of this layer's or place's input.  [default: none]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.  [default: off]")
 @checkpoint_options
 @body_option
@@ -36,12 +38,14 @@ def inspect(
     model = load_model(file, quiet=False, **overrides)
     header = artifact.read_header(Path(file)) if model.quantization else {}
     if layer is not None:
-        known = [name for name, module in model.net.named_modules() if hasattr(module, "input_quantizer")]
+        known = list(_quantizers(model))
         if layer not in known:
             hint = f"quantized layers are named like {', '.join(known[:3])}" if known else "this file has none"
             raise UsageError(f"no quantized layer {layer!r}; {hint}")
     if as_json:
-        click.echo(json.dumps({**_network(model), **header}, indent=2, sort_keys=True))
+        bounds = _bounds(model)
+        document = {**_network(model), **header, **({"bounds": bounds} if bounds else {})}
+        click.echo(json.dumps(document, indent=2, sort_keys=True))
     elif layer is not None:
         _print_points(model, layer)
     else:
@@ -66,7 +70,7 @@ def _network(model: SRModel) -> dict[str, Any]:
 
 def _print_summary(model: SRModel, header: dict[str, Any], file: str) -> None:
     from cli.console import print_table, size_text
-    from dfsq.networks.multiply_adds import of_model
+    from dfsq.networks.multiply_adds import behind_places, of_model
 
     network = _network(model)
     shares = of_model(model)
@@ -101,16 +105,62 @@ def _print_summary(model: SRModel, header: dict[str, Any], file: str) -> None:
     ]
     print_table(f"{file}: dfsq artifact", ("", ""), rows)
     print_table("Recipe", ("", ""), [(key, _plain(value)) for key, value in header["recipe"].items()])
-    stored = [
-        (
-            name,
+    behind = behind_places(model)
+    quantized = {
+        name: (
             "×".join(map(str, each["shape"])),
             f"{each['w_bits']} {each['weights']}",
-            "full" if each["a_bits"] is None else f"{each['a_bits']} {'signed' if each['signed'] else 'non-negative'}",
+            _bits(each["a_bits"], each["signed"]) if each["a_bits"] else "of a place" if name in behind else "full",
         )
         for name, each in header["layers"].items()
-    ]
-    print_table("Quantized layers", ("layer", "weight", "weight bits", "input bits"), stored)
+    }
+    _print_quantized("Quantized layers", ("layer", "weight", "weight bits", "input bits"), quantized, model)
+    if "places" in header:
+        places = {name: (_bits(each["bits"], each["signed"]),) for name, each in header["places"].items()}
+        _print_quantized("Quantized places between layers", ("place", "bits"), places, model)
+
+
+def _print_quantized(
+    title: str, columns: tuple[str, ...], facts: Mapping[str, tuple[str, ...]], model: SRModel
+) -> None:
+    """Print a table of layers or places, with bounds and gates where any of them has some."""
+    from cli.console import print_table
+
+    bounds = {name: each for name, each in _bounds(model).items() if name in facts}
+    if bounds:
+        columns += ("bounds", "gate")
+        facts = {name: row + _shown(bounds.get(name)) for name, row in facts.items()}
+    print_table(title, columns, [(name, *row) for name, row in facts.items()])
+
+
+def _quantizers(model: SRModel) -> dict[str, InputQuantizer | None]:
+    """What quantizes the inputs of layers, None where nothing does, and what passes places, by name."""
+    from dfsq import nn
+
+    layers = {name: layer.input_quantizer for name, layer in nn.quantized_layers(model.net)}
+    return {**layers, **dict(nn.quantized_places(model.net))}
+
+
+def _bounds(model: SRModel) -> dict[str, dict[str, Any]]:
+    """Bounds by the name of the layer or place whose input is rounded between them, for JSON."""
+    from dfsq.nn import BoundsQuantizer
+
+    return {
+        name: {"lower": each.lower.item(), "upper": each.upper.item(), "gate": each.gate is not None}
+        for name, each in _quantizers(model).items()
+        if isinstance(each, BoundsQuantizer)
+    }
+
+
+def _shown(bounds: dict[str, Any] | None) -> tuple[str, ...]:
+    """One of these as two columns of a table."""
+    if bounds is None:
+        return "", ""
+    return f"{bounds['lower']:.4g} to {bounds['upper']:.4g}", "dynamic" if bounds["gate"] else ""
+
+
+def _bits(bits: int, signed: bool) -> str:
+    return f"{bits} {'signed' if signed else 'non-negative'}"
 
 
 def _short(value: Any) -> str:
@@ -125,10 +175,20 @@ def _how(model: SRModel, what: str) -> str:
 
 def _print_points(model: SRModel, layer: str) -> None:
     from cli.console import print_table, print_text
+    from dfsq.nn import BoundsQuantizer, SubsetQuantizer
+    from dfsq.quantizers.bounds import levels
 
-    quantizer = model.net.get_submodule(layer).input_quantizer
+    quantizer = _quantizers(model)[layer]
     if quantizer is None:
         print_text(f"{layer}: the input stays in full precision; only its weights are quantized\n")
+        return
+    if isinstance(quantizer, BoundsQuantizer):
+        gate = " before its gate moves the bounds" if quantizer.gate else ""
+        found = " ".join(f"{value:+.4g}" for value in levels(quantizer.lower, quantizer.upper, quantizer.bits).tolist())
+        print_text(f"{layer}: levels of the whole tensor{gate}: {found}\n")
+        return
+    if not isinstance(quantizer, SubsetQuantizer):
+        print_text(f"{layer}: {quantizer.bits} bits, evenly spaced\n")
         return
     points = quantizer.universal.values(quantizer.points)
     rows = [(str(index), " ".join(f"{value:+.4f}" for value in row)) for index, row in enumerate(points.tolist())]

@@ -4,14 +4,18 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch is imported
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from dfsq import networks
-from dfsq.model import SRModel
+from calibration.ddtb import WeightRounding, published
+from dfsq import networks, nn
+from dfsq.model import Quantization, SRModel
 from dfsq.networks.edsr import EDSR
+from dfsq.nn import Gate
+from dfsq.nn.gate import HIDDEN
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +44,41 @@ def small_model() -> SRModel:
 def plausible_model() -> SRModel:
     """The small model with what carries the colours through: it repeats pixels, and adds some noise of its own."""
     return _plausible_model()
+
+
+@pytest.fixture(scope="session")
+def make_gate() -> Callable[[int], Gate]:
+    """Makes a gate of random values for an input of so many channels."""
+
+    def make(channels: int) -> Gate:
+        generator = torch.Generator().manual_seed(channels)
+        first = torch.randint(-1, 2, (HIDDEN, channels), generator=generator).to(torch.int8)
+        second = torch.randint(-1, 2, (2, HIDDEN), generator=generator).to(torch.int8)
+        scale, shift = torch.randn(2, HIDDEN, generator=generator)
+        return Gate(first, second, torch.tensor([0.4, 0.1]), scale, shift)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def with_bounds(make_gate: Callable[[int], Gate]) -> Callable[[SRModel, bool], SRModel]:
+    """Quantizes a model to two bits where DDTB does, between some bounds; the flag says whether some have gates."""
+
+    def quantize(model: SRModel, gates: bool) -> SRModel:
+        placement = published(model)
+        for index, (name, place) in enumerate([*nn.places(model.net)]):
+            gate = make_gate(place.channels) if gates and index % 2 == 0 else None
+            nn.replace(model.net, name, nn.BoundsQuantizer(-9.0 - index, 20.0, 2, gate))
+        for name in placement.weights:
+            layer, weight = model.net.get_submodule(name), WeightRounding(2, 99.0)
+            quantizer = None
+            if name in placement.inputs:
+                quantizer = nn.BoundsQuantizer(0.0, 15.0, 2, make_gate(nn.input_channels(layer)) if gates else None)
+            nn.replace(model.net, name, nn.counterpart(layer, weight.frozen(layer.weight), quantizer))
+        model.quantization = Quantization({"name": "by hand"}, {})
+        return model
+
+    return quantize
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ Every layer is described by itself: nothing decodes from the recipe, which only 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dfsq.artifact.fields import Fields, shown
@@ -36,6 +36,26 @@ class OutputRecord:
     def from_json(cls, fields: Fields) -> OutputRecord:
         """Raises ValueError that names the field, its value and its limits."""
         return cls(fields.text("kind"), fields.integer("bits", *_BITS), fields.flag("signed"))
+
+
+@dataclass(frozen=True)
+class QuantizerRecord:
+    """What quantizes the values at a place, see :mod:`dfsq.nn.place`; layers say the same in fields of their own."""
+
+    kind: str
+    """As ``inputs`` of a layer."""
+    bits: int
+    """2…8."""
+    signed: bool
+    """Whether values may be negative."""
+    words: int
+    """As of a layer."""
+
+    @classmethod
+    def from_json(cls, fields: Fields) -> QuantizerRecord:
+        """Raises ValueError that names the field, its value and its limits."""
+        bits, words = fields.integer("bits", *_BITS), fields.integer("words", *_WORDS)
+        return cls(fields.text("kind"), bits, fields.flag("signed"), words)
 
 
 @dataclass(frozen=True)
@@ -111,6 +131,8 @@ class Header:
     """``file`` and ``sha256`` of the checkpoint."""
     versions: Mapping[str, str]
     """Of the programs that wrote the file."""
+    places: Mapping[str, QuantizerRecord] = field(default_factory=dict)
+    """The quantized places by name; absent where there are none."""
     version: int = VERSION
 
     @classmethod
@@ -125,6 +147,7 @@ class Header:
             return replace(cls.from_json(_upgraded(document)), version=1, body=None)
         fields.one_of("format", ("dfsq",))
         source, code = fields.fields("source"), fields.optional(fields.fields, "code")
+        places = fields.objects("places") if "places" in fields else ()
         header = cls(
             architecture=fields.text("architecture"),
             hyperparameters=fields.mapping("hyperparameters"),
@@ -140,6 +163,7 @@ class Header:
             calibration=fields.mapping("calibration"),
             source={key: source.text(key) for key in ("file", "sha256")},
             versions=fields.text_mapping("versions"),
+            places={name: QuantizerRecord.from_json(each) for name, each in places},
         )
         own = header.hyperparameters.get("scale", header.scale)
         if code is None and (type(own) is not int or own != header.scale):
@@ -149,9 +173,12 @@ class Header:
     def to_json(self) -> dict[str, Any]:
         """JSON values in the form of this version."""
         layers = {name: layer.to_json() for name, layer in self.layers.items()}
-        body = {} if self.body is None else {"body": list(self.body)}
-        known = {name: value for name, value in vars(self).items() if name != "body"}
-        return {**known, **body, "format": "dfsq", "layers": layers}
+        known = {name: value for name, value in vars(self).items() if name not in ("body", "places")}
+        if self.body is not None:
+            known["body"] = list(self.body)
+        if self.places:
+            known["places"] = {name: dict(vars(place)) for name, place in self.places.items()}
+        return {**known, "format": "dfsq", "layers": layers}
 
 
 def _upgraded(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 Tensors: for every quantized layer ``NAME.weight.SUFFIX`` as its kind of weight stores itself
 (:mod:`dfsq.quantizers.weights`); where its input is quantized ``NAME.input.SUFFIX`` as that kind does
-(:mod:`dfsq.nn.input_quantizer`), where its output is ``NAME.output.SUFFIX`` likewise; every other parameter under its
-own name, as float16 where that loses nothing.
+(:mod:`dfsq.nn.input_quantizer`), where its output is ``NAME.output.SUFFIX`` likewise; for every quantized place
+``NAME.place.SUFFIX``; every other parameter under its own name, as float16 where that loses nothing.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ import torch
 from safetensors.torch import load as decode_tensors
 from safetensors.torch import save as encode_tensors
 from torch import Tensor
-from torch.nn import Module
 
 from dfsq import networks, nn
-from dfsq.artifact import file
+from dfsq.artifact import file, quantizers
 from dfsq.artifact.fields import label
-from dfsq.artifact.header import Header, LayerRecord, OutputRecord
+from dfsq.artifact.header import Header, LayerRecord, OutputRecord, QuantizerRecord
 from dfsq.artifact.network import check_arguments, check_output, check_shapes
 from dfsq.errors import ArtifactError, DfsqError, UsageError
 from dfsq.files import write_atomically
@@ -33,8 +32,6 @@ from dfsq.networks.own import check_wrapped
 from dfsq.networks.recognition import OwnNetwork
 from dfsq.nn import QuantizedLayer
 from dfsq.quantizers.universal import UniversalSet
-from dfsq.quantizers.weights import KINDS as WEIGHTS
-from dfsq.quantizers.weights import QuantizedWeight
 from dfsq.version import __version__
 
 
@@ -97,6 +94,9 @@ def _tensors(model: SRModel) -> dict[str, Tensor]:
         if (quantizer := layer.output_quantizer) is not None:
             for suffix, tensor in quantizer.to_tensors().items():
                 stored[f"{name}.output.{suffix}"] = tensor
+    for name, quantizer in nn.quantized_places(model.net):
+        for suffix, tensor in quantizer.to_tensors().items():
+            stored[f"{name}.place.{suffix}"] = tensor
     stored.update({name: _smallest(tensor) for name, tensor in state.items()})
     # Copies, for parameters that layers share must not share memory in the file.
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in stored.items()}
@@ -137,22 +137,31 @@ def header_of(model: SRModel, quantization: Quantization) -> Header:
         calibration=dict(quantization.calibration),
         source={"file": info.source, "sha256": info.source_sha256},
         versions={"dfsq": __version__, "torch": torch.__version__},
+        places={
+            name: QuantizerRecord(each.kind, each.bits, each.signed, _universal(each).words)
+            for name, each in nn.quantized_places(model.net)
+        },
     )
 
 
 def _record(layer: QuantizedLayer) -> LayerRecord:
     weight, quantizer, output = layer.quantized_weight, layer.input_quantizer, layer.output_quantizer
-    universal = getattr(weight, "universal", None) or getattr(quantizer, "universal", None) or UniversalSet()
     return LayerRecord(
         shape=tuple(layer.weight.shape),
         w_bits=weight.bits,
         weights=weight.kind,
-        words=universal.words,
+        words=_universal(weight, quantizer).words,
         inputs=None if quantizer is None else quantizer.kind,
         a_bits=None if quantizer is None else quantizer.bits,
         signed=None if quantizer is None else quantizer.signed,
         outputs=None if output is None else OutputRecord(output.kind, output.bits, output.signed),
     )
+
+
+def _universal(*quantizers: object) -> UniversalSet:
+    """The universal set that the first of ``quantizers`` which has points takes them out of."""
+    sets = (getattr(each, "universal", None) for each in quantizers)
+    return next((each for each in sets if each is not None), UniversalSet())
 
 
 def _rebuilt(artifact: file.Artifact, arch: OwnNetwork | None) -> SRModel:
@@ -165,15 +174,18 @@ def _rebuilt(artifact: file.Artifact, arch: OwnNetwork | None) -> SRModel:
         if prod(record.shape) > 8 * len(artifact.content):
             raise ValueError(f"layers.{label(name)}.shape is {list(record.shape)}: more weights than the file has bits")
         shapes[f"{name}.weight"] = record.shape
+    for name in header.places:
+        _pop(shapes, f"{name}.place.")
     check_shapes(header, shapes)
     state = decode_tensors(artifact.content)
     _check_finite(state)
     weights, inputs, outputs = {}, {}, {}
     for name, record in header.layers.items():
-        weights[name] = _weight(name, record, _pop(state, f"{name}.weight."))
+        weights[name] = quantizers.weight(name, record, _pop(state, f"{name}.weight."))
         inputs[name] = _pop(state, f"{name}.input.")
         outputs[name] = _pop(state, f"{name}.output.")
         state[f"{name}.weight"] = weights[name].dequantize()
+    places = {name: _pop(state, f"{name}.place.") for name in header.places}
     info = NetworkInfo(
         architecture=header.architecture,
         hyperparameters=header.hyperparameters,
@@ -195,71 +207,19 @@ def _rebuilt(artifact: file.Artifact, arch: OwnNetwork | None) -> SRModel:
     check_output(header, model)
     for name, record in header.layers.items():
         layer = model.net.get_submodule(name)
-        quantizer = _input_quantizer(name, record, inputs[name], layer)
+        quantizer = quantizers.input_quantizer(name, record, inputs[name], layer)
         quantized = nn.counterpart(layer, weights[name], quantizer)
-        quantized.output_quantizer = _output_quantizer(name, record, outputs[name], layer)
+        quantized.output_quantizer = quantizers.output_quantizer(name, record, outputs[name], layer)
         nn.replace(model.net, name, quantized)
+    for name, place in header.places.items():
+        where = model.net.get_submodule(name)
+        nn.replace(model.net, name, quantizers.place_quantizer(name, place, places[name], where))
     if header.body is not None:
         for name in header.body:
             model.net.get_submodule(name)
         model.body = header.body
     model.quantization = Quantization(header.recipe, header.calibration)
     return model
-
-
-def _weight(name: str, record: LayerRecord, tensors: Mapping[str, Tensor]) -> QuantizedWeight:
-    if record.weights not in WEIGHTS:
-        raise ValueError(f"the weights of {label(name)} are {label(record.weights)}; known: {', '.join(WEIGHTS)}")
-    try:
-        weight = WEIGHTS[record.weights].from_tensors(tensors, record.shape, record.w_bits, UniversalSet(record.words))
-    except ValueError as error:
-        raise ValueError(f"{label(name)}.weight: {error}") from error
-    return weight
-
-
-def _input_quantizer(
-    name: str, record: LayerRecord, tensors: Mapping[str, Tensor], layer: Module
-) -> nn.InputQuantizer | None:
-    if record.inputs is None or record.a_bits is None or record.signed is None:
-        if tensors:
-            raise ValueError(f"{label(name)}.input has tensors, but the header says that it is not quantized")
-        return None
-    if record.inputs not in nn.INPUT_QUANTIZERS:
-        known = ", ".join(nn.INPUT_QUANTIZERS)
-        raise ValueError(f"the inputs of {label(name)} are {label(record.inputs)}; known: {known}")
-    try:
-        return nn.INPUT_QUANTIZERS[record.inputs].from_tensors(
-            tensors,
-            nn.input_channels(layer),
-            signed=record.signed,
-            bits=record.a_bits,
-            universal=UniversalSet(record.words),
-            channel_axis=nn.channel_axis(layer),
-        )
-    except ValueError as error:
-        raise ValueError(f"{label(name)}.input: {error}") from error
-
-
-def _output_quantizer(
-    name: str, record: LayerRecord, tensors: Mapping[str, Tensor], layer: Module
-) -> nn.InputQuantizer | None:
-    if record.outputs is None:
-        if tensors:
-            raise ValueError(f"{label(name)}.output has tensors, but the header says that it is not quantized")
-        return None
-    if record.outputs.kind != nn.AffineQuantizer.kind:
-        raise ValueError(f"the outputs of {label(name)} are {label(record.outputs.kind)}; known: affine")
-    try:
-        return nn.AffineQuantizer.from_tensors(
-            tensors,
-            int(record.shape[0]),
-            signed=record.outputs.signed,
-            bits=record.outputs.bits,
-            universal=UniversalSet(record.words),
-            channel_axis=nn.channel_axis(layer),
-        )
-    except ValueError as error:
-        raise ValueError(f"{label(name)}.output: {error}") from error
 
 
 def _check_kinds(model: SRModel, state: Mapping[str, Tensor]) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count, image_channels, rename_keys
 from dfsq.networks.blocks import conv, mean_shift, mean_shift_range, pixel_shuffle_scale, pixel_shuffle_upsampler
+from dfsq.nn import Place
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 """Mean colour of DIV2K in 0–1, which BasicSR keeps outside its checkpoints."""
@@ -20,13 +21,16 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, features: int, residual_scale: float) -> None:
         super().__init__()
+        self.skip = Place(features)
         self.body = nn.Sequential(conv(features, features), nn.ReLU(), conv(features, features))
         self.residual_scale = residual_scale
+        self.output = Place(features)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, features, H, W)`` to the same shape."""
-        residual: Tensor = self.body(x)
-        return x + residual * self.residual_scale
+        residual: Tensor = self.output(self.body(x) * self.residual_scale)
+        shortcut: Tensor = self.skip(x)
+        return shortcut + residual
 
 
 class EDSR(nn.Module):

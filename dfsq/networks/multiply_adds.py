@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dfsq.model import SRModel
 from dfsq.networks.scope import QUANTIZABLE, quantizable_layers
-from dfsq.nn import quantized_layers
+from dfsq.nn import InputQuantizer, quantized_layers, quantized_places
 
 _aten = torch.ops.aten
 _PROBE = 64
@@ -68,14 +68,33 @@ def of_model(model: SRModel) -> Shares:
         return shares(count(net, model.info.channels), model.body, others)
     layers = dict(quantized_layers(net))
     inside = [name for name, layer in layers.items() if layer.input_quantizer is not None]
+    inside += behind_places(model)
     return shares(count(net, model.info.channels), inside, layers.keys() - inside)
+
+
+@torch.no_grad()
+def behind_places(model: SRModel) -> list[str]:
+    """Names of the quantized layers that need no input quantizer: they are given what a quantized place made."""
+    places = [place for _, place in quantized_places(model.net)]
+    if not places:
+        return []
+    made: list[Tensor] = []
+    read: dict[str, Tensor] = {}
+    handles = [each.register_forward_hook(lambda _, inputs, output: made.append(output)) for each in places]
+    for name, layer in quantized_layers(model.net):
+        if layer.input_quantizer is None:
+            handles.append(layer.register_forward_pre_hook(lambda _, inputs, name=name: read.update({name: inputs[0]})))
+    try:
+        model.net(_image(model.net, model.info.channels))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [name for name, tensor in read.items() if any(tensor is each for each in made)]
 
 
 @torch.no_grad()
 def count(net: nn.Module, channels: int = 3) -> list[Work]:
     """Multiply-adds of ``net`` for an image of 64×64 with ``channels`` channels, in order of first execution."""
-    device = next(net.parameters()).device
-    image = torch.rand(1, channels, _PROBE, _PROBE, generator=torch.Generator().manual_seed(0)).to(device)
     modules = dict(net.named_modules())
     running: list[str] = []
 
@@ -89,15 +108,16 @@ def count(net: nn.Module, channels: int = 3) -> list[Work]:
     handles += [each.register_forward_hook(leave, always_call=True) for each in modules.values()]
     try:
         with _Counter(running) as counter:
-            net(image)
+            net(_image(net, channels))
     finally:
         for handle in handles:
             handle.remove()
     plain = quantizable_layers(net)
+    quantizers = tuple(f"{name}." for name, module in modules.items() if isinstance(module, InputQuantizer))
     return [
         Work(name, "" if name in plain or _is_layer(modules[name]) else function, type(modules[name]).__name__, number)
         for (name, function), number in counter.counted.items()
-        if not any(name.startswith(f"{quantized}.") for quantized, _ in quantized_layers(net))
+        if not f"{name}.".startswith(quantizers)
     ]
 
 
@@ -136,6 +156,11 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             key = (self._running[-1] if self._running else "", function)
             self.counted[key] = self.counted.get(key, 0) + number
         return result
+
+
+def _image(net: nn.Module, channels: int) -> Tensor:
+    device = next(net.parameters()).device
+    return torch.rand(1, channels, _PROBE, _PROBE, generator=torch.Generator().manual_seed(0)).to(device)
 
 
 def _is_layer(module: nn.Module) -> bool:

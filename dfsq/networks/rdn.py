@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count, image_channels, rename_keys
 from dfsq.networks.blocks import conv, upsampling_steps
+from dfsq.nn import Place
 
 
 class DenseConv(nn.Module):
@@ -17,10 +18,12 @@ class DenseConv(nn.Module):
     def __init__(self, inputs: int, growth: int) -> None:
         super().__init__()
         self.conv = nn.Sequential(conv(inputs, growth), nn.ReLU())
+        self.output = Place(inputs + growth)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, inputs, H, W)`` to ``(N, inputs + growth, H, W)``."""
-        return torch.cat((x, self.conv(x)), dim=1)
+        output: Tensor = self.output(torch.cat((x, self.conv(x)), dim=1))
+        return output
 
 
 class ResidualDenseBlock(nn.Module):
@@ -28,13 +31,15 @@ class ResidualDenseBlock(nn.Module):
 
     def __init__(self, features: int, growth: int, convs: int) -> None:
         super().__init__()
+        self.input = Place(features)
         self.convs = nn.Sequential(*(DenseConv(features + index * growth, growth) for index in range(convs)))
         self.LFF = conv(features + convs * growth, features, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, features, H, W)`` to the same shape."""
-        residual: Tensor = self.LFF(self.convs(x))
-        return x + residual
+        shortcut: Tensor = self.input(x)
+        residual: Tensor = self.LFF(self.convs(shortcut))
+        return shortcut + residual
 
 
 class RDN(nn.Module):
@@ -48,6 +53,7 @@ class RDN(nn.Module):
         self.SFENet1 = conv(channels, features)
         self.SFENet2 = conv(features, features)
         self.RDBs = nn.ModuleList(ResidualDenseBlock(features, growth, convs) for _ in range(blocks))
+        self.outputs = Place(blocks * features)
         self.GFF = nn.Sequential(conv(blocks * features, features, 1), conv(features, features))
         upsampler: list[nn.Module] = []
         inputs = features
@@ -64,7 +70,8 @@ class RDN(nn.Module):
         for block in self.RDBs:
             maps = block(maps)
             outputs.append(maps)
-        result: Tensor = self.UPNet(shallow + self.GFF(torch.cat(outputs, dim=1)))
+        deep = self.GFF(self.outputs(torch.cat(outputs, dim=1)))
+        result: Tensor = self.UPNet(shallow + deep)
         return result
 
 

@@ -1,4 +1,4 @@
-"""Quantized layers that replace ``nn.Conv2d`` and ``nn.Linear`` by name."""
+"""Quantized layers that replace ``nn.Conv2d`` and ``nn.Linear`` by name, input quantizers, and places for them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ from collections.abc import Iterator
 from torch import nn
 
 from dfsq.nn.affine_quantizer import AffineQuantizer
+from dfsq.nn.bounds_quantizer import BoundsQuantizer
 from dfsq.nn.conv2d import QuantizedConv2d
 from dfsq.nn.error_feedback import ErrorFeedback
+from dfsq.nn.gate import Gate
 from dfsq.nn.input_quantizer import KINDS as INPUT_QUANTIZERS
 from dfsq.nn.input_quantizer import InputQuantizer
 from dfsq.nn.linear import QuantizedLinear
+from dfsq.nn.place import Place
 from dfsq.nn.subset_quantizer import SubsetQuantizer
 from dfsq.quantizers.weights import QuantizedWeight
 
 __all__ = [
     "INPUT_QUANTIZERS",
     "AffineQuantizer",
+    "BoundsQuantizer",
     "ErrorFeedback",
+    "Gate",
     "InputQuantizer",
+    "Place",
     "QuantizedConv2d",
     "QuantizedLayer",
     "QuantizedLinear",
@@ -27,7 +33,9 @@ __all__ = [
     "channel_axis",
     "counterpart",
     "input_channels",
+    "places",
     "quantized_layers",
+    "quantized_places",
     "replace",
 ]
 
@@ -73,3 +81,18 @@ def quantized_layers(net: nn.Module) -> Iterator[tuple[str, QuantizedLayer]]:
     for name, layer in net.named_modules():
         if isinstance(layer, QuantizedConv2d | QuantizedLinear):
             yield name, layer
+
+
+def places(net: nn.Module) -> Iterator[tuple[str, Place]]:
+    """Names and places of ``net`` that nothing quantizes, in definition order."""
+    for name, module in net.named_modules():
+        if isinstance(module, Place):
+            yield name, module
+
+
+def quantized_places(net: nn.Module) -> Iterator[tuple[str, InputQuantizer]]:
+    """Names and quantizers of ``net`` that stand where places were, in definition order."""
+    layers = {name for name, _ in quantized_layers(net)}
+    for name, module in net.named_modules():
+        if isinstance(module, InputQuantizer) and name.rpartition(".")[0] not in layers:
+            yield name, module

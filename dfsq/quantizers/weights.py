@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dfsq.quantizers import subset, uniform
+from dfsq.quantizers import bounds, subset, uniform
 from dfsq.quantizers.normalization import bin_index
 from dfsq.quantizers.packing import pack, packed_size, unpack
 from dfsq.quantizers.stored import Stored
@@ -115,10 +115,55 @@ class SubsetWeight:
         return cls(_codes(stored, shape, bits), scale, points, bits, universal)
 
 
-QuantizedWeight = UniformWeight | SubsetWeight
-KINDS: dict[str, type[UniformWeight] | type[SubsetWeight]] = {
+@dataclass(frozen=True)
+class BoundsWeight:
+    """Weights on multiples of a step between two bounds of the whole tensor, see :mod:`dfsq.quantizers.bounds`."""
+
+    kind: ClassVar[str] = "bounds"
+    codes: Tensor
+    """uint8, shape of the weight, in 0…2^bits − 1."""
+    lower: Tensor
+    """float32 ``()``, not above ``upper``."""
+    upper: Tensor
+    """float32 ``()``."""
+    bits: int
+
+    @classmethod
+    def nearest(cls, weight: Tensor, lower: Tensor, upper: Tensor, bits: int) -> BoundsWeight:
+        """Clip ``weight`` to the bounds and round it to the nearest level between them."""
+        return cls(bounds.encode(weight, lower, upper, bits), lower, upper, bits)
+
+    def dequantize(self) -> Tensor:
+        """Weights for the forward pass, float32."""
+        return bounds.levels(self.lower, self.upper, self.bits)[self.codes.long()]
+
+    def levels(self) -> Tensor:
+        """What every code stands for: float32 ``(C, 2^bits)``, ascending."""
+        return bounds.levels(self.lower, self.upper, self.bits).expand(len(self.codes), -1)
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Tensors to store, by suffix."""
+        return {"codes": pack(self.codes, self.bits), "lower": self.lower, "upper": self.upper}
+
+    @classmethod
+    def from_tensors(
+        cls, tensors: Mapping[str, Tensor], shape: tuple[int, ...], bits: int, _universal: UniversalSet
+    ) -> BoundsWeight:
+        """Inverse of :meth:`to_tensors`.
+
+        Raises ValueError for tensors that do not fit ``shape`` and ``bits``.
+        """
+        stored = Stored(tensors, ("codes", "lower", "upper"))
+        lower = stored.take("lower", torch.float32, (), -bounds.MOST, bounds.MOST)
+        upper = stored.take("upper", torch.float32, (), float(lower), bounds.MOST)
+        return cls(_codes(stored, shape, bits), lower, upper, bits)
+
+
+QuantizedWeight = UniformWeight | SubsetWeight | BoundsWeight
+KINDS: dict[str, type[UniformWeight] | type[SubsetWeight] | type[BoundsWeight]] = {
     UniformWeight.kind: UniformWeight,
     SubsetWeight.kind: SubsetWeight,
+    BoundsWeight.kind: BoundsWeight,
 }
 
 

@@ -3,6 +3,9 @@ from collections.abc import Callable
 
 import pytest
 
+from dfsq import save
+from dfsq.model import SRModel
+
 
 @pytest.fixture
 def artifact(dfsq: Callable) -> str:
@@ -53,3 +56,34 @@ def test_json(dfsq: Callable, artifact: str) -> None:
     document = json.loads(dfsq("inspect", artifact, "--json").out)
     assert document["architecture"] == "edsr"
     assert document["layers"]["body.0.body.0"]["w_bits"] == 2
+
+
+@pytest.fixture
+def bounded(dfsq: Callable, plausible_model: SRModel, with_bounds: Callable[[SRModel, bool], SRModel]) -> str:
+    save(with_bounds(plausible_model, True), "b.safetensors")
+    return "b.safetensors"
+
+
+def test_bounds_and_gates(dfsq: Callable, bounded: str) -> None:
+    out = dfsq("inspect", bounded).out
+    rows = {line.split("│")[1].strip(): line for line in out.splitlines() if line.startswith("│")}
+    assert "2 non-negative" in rows["body.0.body.2"]
+    assert "0 to 15" in rows["body.0.body.2"] and "dynamic" in rows["body.0.body.2"]
+    assert "2 bounds" in rows["body.0.body.0"] and "full" in rows["body.0.body.0"]
+    assert "2 signed" in rows["body.0.skip"] and "-9 to 20" in rows["body.0.skip"] and "dynamic" in rows["body.0.skip"]
+    assert "-10 to 20" in rows["body.0.output"] and "dynamic" not in rows["body.0.output"]
+
+
+def test_bounds_as_json_and_levels_of_a_place(dfsq: Callable, bounded: str) -> None:
+    document = json.loads(dfsq("inspect", bounded, "--json").out)
+    assert document["bounds"]["body.0.output"] == {"lower": -10.0, "upper": 20.0, "gate": False}
+    assert document["bounds"]["body.0.body.2"] == {"lower": 0.0, "upper": 15.0, "gate": True}
+    out = dfsq("inspect", bounded, "--layer", "body.0.output").out
+    assert out == "body.0.output: levels of the whole tensor: -10 +0 +10 +20\n"
+    assert "gate" in dfsq("inspect", bounded, "--layer", "body.0.body.2").out
+
+
+def test_what_has_no_bounds_says_nothing_of_them(dfsq: Callable, artifact: str) -> None:
+    assert "bounds" not in json.loads(dfsq("inspect", artifact, "--json").out)
+    out = dfsq("inspect", artifact).out
+    assert "bounds" not in out and "Quantized places" not in out

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,6 +13,8 @@ from torch.nn import functional as F
 import calibration
 import dfsq
 from calibration import Recipe
+from dfsq import networks
+from dfsq.model import SRModel
 from dfsq.networks import architectures
 from dfsq.networks.multiply_adds import Work, count, of_model, shares
 
@@ -104,3 +109,21 @@ def test_of_a_model_before_and_after(small_model: dfsq.SRModel) -> None:
     assert after.outside == 0
     assert "head.0 (Conv2d)" in [str(each) for each, _ in after.rest]
     assert not any(net._forward_hooks or net._forward_pre_hooks for net in quantized.modules())
+
+
+@pytest.mark.parametrize(
+    ("name", "configuration", "outside"),
+    [
+        ("edsr", {"blocks": 1, "features": 8, "residual_scale": 1.0}, {"body.0.body.0"}),
+        ("rdn", {"blocks": 1, "convs": 2, "features": 8, "growth": 8}, {"GFF.1"}),
+    ],
+)
+def test_layers_behind_quantized_places_read_quantized_values(
+    with_bounds: Callable[[SRModel, bool], SRModel], name: str, configuration: dict[str, Any], outside: set[str]
+) -> None:
+    net = architectures()[name].build(scale=2, **configuration)
+    model = networks.from_state(net.state_dict())
+    found = of_model(with_bounds(model, True))
+    assert {each.kind for each, _ in found.rest} == {"Conv2d"}  # gates are not counted
+    assert found.layers.keys() == {*model.body}
+    assert found.outside == pytest.approx(sum(found.layers[each] for each in outside))

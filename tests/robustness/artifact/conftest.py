@@ -179,6 +179,23 @@ def forgery(tmp_path_factory: pytest.TempPathFactory) -> Forgery:
     return Forgery.of(path)
 
 
+@pytest.fixture(scope="session")
+def placed_forgery(
+    tmp_path_factory: pytest.TempPathFactory, with_bounds: Callable[[SRModel, bool], SRModel]
+) -> Forgery:
+    """A small network with quantized places, bounds and gates."""
+    torch.manual_seed(1)
+    net = EDSR(scale=2, blocks=1, features=8, residual_scale=1.0)
+    path = tmp_path_factory.mktemp("placed") / "a.safetensors"
+    dfsq.save(with_bounds(networks.from_state(net.state_dict()), True), path)
+    return Forgery.of(path)
+
+
+@pytest.fixture
+def placed_judge(placed_forgery: Forgery, tmp_path: Path) -> Judge:
+    return Judge(tmp_path / "forged.safetensors", placed_forgery.content())
+
+
 @pytest.fixture
 def judge(forgery: Forgery, tmp_path: Path) -> Judge:
     return Judge(tmp_path / "forged.safetensors", forgery.content())

@@ -92,7 +92,11 @@ def test_every_field_with_every_odd_value(
         ("layers.tail.0.0.words", 10**9, "words is 1000000000; it must be an integer from 1 to 5"),
         ("layers.tail.0.0.weights", "affine", "the weights of tail.0.0 are affine; known: uniform, subset"),
         ("layers.tail.0.0.shape", [2**40, 2**40, 3, 3], "more weights than the file has bits"),
-        ("layers.body.0.body.2.inputs", "other", "the inputs of body.0.body.2 are other; known: affine, subset"),
+        (
+            "layers.body.0.body.2.inputs",
+            "other",
+            "inputs of body.0.body.2 are other; known: affine, bounds, subset",
+        ),
         ("layers.body.0.body.2.inputs", None, "all three are null or none is"),
         ("hyperparameters.blocks", 10**9, "hyperparameters.blocks is 1000000000; it must be from 0 to 1e+06"),
         ("hyperparameters.blocks", 10**6, "claims more parameters than the 16 tensors of the file account for"),
