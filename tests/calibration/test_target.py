@@ -52,8 +52,8 @@ def same(one: SRModel, other: SRModel) -> None:
 
 
 RECIPES: dict[str, Callable[..., calibration.Recipe]] = {
-    name: lambda name=name, **changes: calibration.recipe(name, w_bits=2, a_bits=2, words=2, **changes)
-    for name in ("fast", "accurate", "minmax")
+    name: lambda name=name, words=words, **changes: calibration.recipe(name, w_bits=2, a_bits=2, **words, **changes)
+    for name, words in (("fast", {"words": 2}), ("accurate", {"words": 2}), ("minmax", {}))
 }
 
 
