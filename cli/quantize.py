@@ -132,7 +132,9 @@ SAFE_BITS = 7
     help="Height and width of a patch in HR pixels.  [default: 192]",
 )
 @click.option(
-    "--seed", type=Number(int, limits.SEED), default=0, show_default=True, help="Seed of patches and K-means."
+    "--seed",
+    type=Number(int, limits.SEED),
+    help="Seed of patches and K-means.  [default: the recipe's; those shipped 0]",
 )
 @click.option(
     "--eval",

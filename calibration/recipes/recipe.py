@@ -109,7 +109,7 @@ class Recipe(ABC):
     def _unknown(cls, key: Any) -> str:
         others = [name for name, method in sorted(METHODS.items()) if key in method.choices()]
         if others:
-            return f"`{key}` means nothing to the method {cls.method}, only to {' and '.join(others)}"
+            return f"`{key}` means nothing to the method {cls.method}, only to {', '.join(others)}"
         near = get_close_matches(str(key), cls.choices(), n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(cls.choices())}"
         return f"unknown key {shown(key)}; {hint}"

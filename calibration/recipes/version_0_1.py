@@ -24,6 +24,8 @@ _DEFAULTS = {
     "a_bits": 4,
 }
 """What a file had that did not say it, where that is not what every method has."""
+_METHODS = ("integers", "fixed-ranges", "sequential", "one-pass")
+"""The methods that there were; what the last of them allows, a file may have said without effect."""
 _REFUSED = {"feedback": False, "avg_bits": None, "target": "openvino"}
 """Choices that were refused beside others that gave them no meaning, but for these values."""
 
@@ -37,7 +39,7 @@ def read(values: dict[Any, Any]) -> type[Recipe]:
         values.setdefault(key, default)
     method = _method(values)
     choices = method.choices()
-    known = {key: each for other in METHODS.values() for key, each in other.choices().items()} | dict(choices)
+    known = {key: each for other in _METHODS for key, each in METHODS[other].choices().items()} | dict(choices)
     for key in [key for key in values if key in known]:
         known[key].check(values[key])
         means_nothing = key not in choices or not choices[key].applies(values)

@@ -1,7 +1,9 @@
 """Quantizing within a drop, on a network small enough for many tries."""
 
+import copy
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -26,6 +28,19 @@ def model(plausible_model: SRModel) -> SRModel:
     """A network whose body is all of it: what carries the picture is what quantization harms."""
     plausible_model.body = (*plausible_model.body, "head.0", "tail.0.0", "tail.1")
     return plausible_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copying(calibration.Recipe):
+    """A method that knows no plan of bits."""
+
+    method: ClassVar[str] = "copying"
+
+    def quantize(self, model: SRModel, images: Any, progress: Any) -> SRModel:
+        return copy.deepcopy(model)
+
+    def phrase(self) -> str:
+        return "nothing"
 
 
 def divided() -> tuple[PatchStream, Benchmark]:
@@ -130,5 +145,7 @@ def test_what_is_named_stays_as_it_is(model: SRModel) -> None:
 def test_what_cannot_be_asked_for(model: SRModel) -> None:
     with pytest.raises(UsageError, match="`max_drop` .* `avg_bits`"):
         calibration.quantize_within(model, *divided(), calibration.recipe("fast", avg_bits=4.0), 0.1)
+    with pytest.raises(UsageError, match="`max_drop` goes by bits of layers; the method copying takes no plan"):
+        calibration.quantize_within(model, *divided(), Copying(), 0.1)
     with pytest.raises(UsageError, match="`max_drop` is -1; choose 0 to 100 dB"):
         calibration.quantize_within(model, *divided(), RECIPES["fast"](), -1)

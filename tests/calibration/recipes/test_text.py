@@ -5,6 +5,7 @@ import yaml
 
 from calibration import Integers, OnePass, Recipe, recipe
 from calibration.recipes.files import shipped
+from calibration.recipes.recipe import METHODS
 from calibration.recipes.text import to_yaml
 
 OWN = OnePass(
@@ -36,7 +37,7 @@ def test_a_recipe_as_text() -> None:
     assert lines[:4] == [
         "# DFSQ as published.",
         "name: paper               # what it is called",
-        "method: one-pass          # of fixed-ranges, integers, one-pass, sequential",
+        f"method: one-pass          # of {', '.join(sorted(METHODS))}",
         "w_bits: 4                 # weights in body scope, 2…8",
     ]
     assert "restarts: 5               # of kmeans, per channel" in lines

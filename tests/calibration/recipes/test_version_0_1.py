@@ -129,7 +129,7 @@ def test_what_was_ignored_is_dropped(tmp_path: Path, text: str, expected: Recipe
         ("target: tpu", "unknown target 'tpu'; known: openvino, onnxruntime"),
         ("selector: equalized", "it needs granularity tensor and weights symmetric"),
         ("granularity: tensor\nheadroom: 0", "headroom is 0; choose 1 to 1000"),
-        ("steps: 100", "unknown key 'steps'"),
+        ("colour: 100", "unknown key 'colour'"),
     ],
 )
 def test_what_was_refused_still_is(tmp_path: Path, text: str, message: str) -> None:
