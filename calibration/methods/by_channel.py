@@ -99,12 +99,13 @@ class ByChannel(Planned):
     def refined(
         self,
         run: Calibration,
+        plan: Plan,
         batches: Sequence[Tensor],
         sensitivities: Mapping[str, Sensitivity],
         progress: Progress,
     ) -> Plan:
-        """The plan of ``run``, with bits distributed over the layers where the recipe gives their average."""
+        """``plan`` with bits distributed over the layers, where the recipe gives their average."""
         if self.avg_bits is None:
-            return run.plan
+            return plan
         progress("Allocating bits", 0, 0)
-        return mixed_precision(run.model, run.plan, batches, sensitivities, self)
+        return mixed_precision(run.model, plan, batches, sensitivities, self)

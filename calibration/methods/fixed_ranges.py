@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from calibration import ranges
 from calibration.layers import Observer
-from calibration.methods.planned import Planned
-from calibration.methods.run import Calibration
+from calibration.methods.by_tensor import FLOAT_SHARE, ByTensor
 from calibration.observer import TensorObserver
-from calibration.planning import Plan
-from calibration.progress import Progress
 from calibration.ranges import ChannelRanges
 from calibration.recipes.choice import choice
 from calibration.recipes.recipe import register
@@ -31,14 +27,12 @@ _POINTS = tuple(name for name in SELECTORS if name not in ranges.SELECTORS)
 
 @register
 @dataclass(frozen=True, kw_only=True)
-class FixedRanges(Planned):
+class FixedRanges(ByTensor):
     """Integer grids from minimum to maximum or less, or points within that."""
 
     method: ClassVar[str] = "fixed-ranges"
-    granularity: ClassVar[str] = "tensor"
 
     weights: str = choice("minmax", "minmax, mse, subset or symmetric", known=QUANTIZERS)
-    compensation: bool = choice(False, "layers one after the other, on quantized inputs")
     selector: str = choice(
         "minmax", "a grid: minmax, percentile, mse; or points: exact, kmeans, exhaustive, log2", known=SELECTORS
     )
@@ -46,12 +40,7 @@ class FixedRanges(Planned):
     words: int = choice(
         4, "of the universal set", limits=limits.WORDS, only={"selector": _POINTS, "weights": ("subset",)}
     )
-    float_share: float = choice(
-        0.0,
-        "of the time at most, in full precision where that helps most for it",
-        limits=limits.SHARE,
-        only={"selector": ranges.SELECTORS},
-    )
+    float_share: float = choice(0.0, FLOAT_SHARE, limits=limits.SHARE, only={"selector": ranges.SELECTORS})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,16 +51,6 @@ class FixedRanges(Planned):
     def universal_set(self) -> UniversalSet:
         """The set that quantization points are selected from."""
         return UniversalSet(self.words)
-
-    @property
-    def compensates(self) -> bool:
-        """Whether layers are quantized one after the other, each on what the quantized network gives it."""
-        return self.compensation
-
-    @property
-    def goes_by_sensitivity(self) -> bool:
-        """Whether it matters how the network's output reacts to errors in the layers."""
-        return self.compensation or bool(self.float_share)
 
     def phrase(self) -> str:
         """What the method does, in a few words."""
@@ -93,14 +72,3 @@ class FixedRanges(Planned):
             return ranges.fixed_range(self.selector, observer, bits, axis)
         points = select(self.selector, observer.histogram(), universal, bits, restarts=self.restarts, seed=self.seed)
         return SubsetQuantizer(points, True, bits, universal, axis, fixed=observer.fixed())
-
-    def refined(
-        self,
-        run: Calibration,
-        batches: Sequence[Tensor],
-        sensitivities: Mapping[str, Sensitivity],
-        progress: Progress,
-    ) -> Plan:
-        """The plan of ``run`` without the layers that do best in full precision."""
-        del progress
-        return run.without_costliest(run.plan, batches, sensitivities, self.float_share)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from calibration import folding, ranges
 from calibration.layers import Layer, LayerBits, Observer
-from calibration.methods.planned import SCOPES, Planned
+from calibration.methods.by_tensor import FLOAT_SHARE, ByTensor
+from calibration.methods.planned import SCOPES
 from calibration.methods.run import Calibration
 from calibration.outputs import make_output_quantizer, with_outputs
 from calibration.planning import Plan
@@ -29,7 +30,7 @@ TARGETS = ("openvino", "onnxruntime")
 
 @register
 @dataclass(frozen=True, kw_only=True)
-class Integers(Planned):
+class Integers(ByTensor):
     """Channels share a grid, and factors in the neighbouring layers let each of them use all of it.
 
     OpenVINO rounds the input of a layer, and the factors are those of that input. ONNX Runtime keeps integers from
@@ -37,7 +38,6 @@ class Integers(Planned):
     """
 
     method: ClassVar[str] = "integers"
-    granularity: ClassVar[str] = "tensor"
 
     w_bits: int = choice(7, "8 overflows, and ruins pictures, on processors without VNNI or AMX", limits=limits.BITS)
     a_bits: int = choice(8, "activations", limits=limits.BITS)
@@ -49,9 +49,7 @@ class Integers(Planned):
     headroom: float = choice(
         1.0, "saturate beyond this multiple of what calibration saw, vivid colours included", limits=limits.HEADROOM
     )
-    float_share: float = choice(
-        0.1, "of the time at most, in full precision where that helps most for it", limits=limits.SHARE
-    )
+    float_share: float = choice(0.1, FLOAT_SHARE, limits=limits.SHARE)
     target: str = choice("openvino", "engine that runs the integers: openvino or onnxruntime", known=TARGETS)
 
     def __post_init__(self) -> None:
@@ -78,16 +76,6 @@ class Integers(Planned):
     def weights(self) -> str:
         """The weight quantizer: the one that engines have."""
         return "symmetric"
-
-    @property
-    def compensates(self) -> bool:
-        """Whether layers are quantized one after the other, each on what the quantized network gives it."""
-        return self.compensation
-
-    @property
-    def goes_by_sensitivity(self) -> bool:
-        """Whether it matters how the network's output reacts to errors in the layers."""
-        return self.compensation or bool(self.float_share)
 
     def phrase(self) -> str:
         """What the method does, in a few words."""
@@ -116,15 +104,15 @@ class Integers(Planned):
     def refined(
         self,
         run: Calibration,
+        plan: Plan,
         batches: Sequence[Tensor],
         sensitivities: Mapping[str, Sensitivity],
         progress: Progress,
     ) -> Plan:
-        """The plan of ``run`` with outputs where integers go on from layer to layer, and without the layers that do
-        best in full precision."""
-        del progress
-        plan = with_outputs(run.model, run.plan, batches[0][:1]) if self._in_streams else run.plan
-        return run.without_costliest(plan, batches, sensitivities, self.float_share)
+        """``plan`` with outputs where integers go on from layer to layer, without the layers that do best in float."""
+        if self._in_streams:
+            plan = with_outputs(run.model, plan, batches[0][:1])
+        return super().refined(run, plan, batches, sensitivities, progress)
 
     def prepared(
         self, model: SRModel, plan: Plan, batches: Sequence[Tensor], sensitivities: Mapping[str, Sensitivity]

@@ -57,9 +57,9 @@ class Planned(Recipe):
         """Whether layers are quantized one after the other, each on what the quantized network gives it."""
 
     @property
+    @abstractmethod
     def goes_by_sensitivity(self) -> bool:
         """Whether it matters how the network's output reacts to errors in the layers."""
-        return self.compensates
 
     @property
     def goes_to_extremes(self) -> bool:
@@ -94,13 +94,14 @@ class Planned(Recipe):
     def refined(
         self,
         run: Calibration,
+        plan: Plan,
         batches: Sequence[Tensor],
         sensitivities: Mapping[str, Sensitivity],
         progress: Progress,
     ) -> Plan:
-        """The plan of ``run``, changed by what is known of the network once ``sensitivities`` are measured."""
-        del batches, sensitivities, progress
-        return run.plan
+        """``plan``, changed by what is known of the network once ``sensitivities`` are measured."""
+        del run, batches, sensitivities, progress
+        return plan
 
     def prepared(
         self, model: SRModel, plan: Plan, batches: Sequence[Tensor], sensitivities: Mapping[str, Sensitivity]

@@ -71,7 +71,7 @@ class Calibration:
     def _weigh(self, progress: Progress, batches: Sequence[Tensor]) -> tuple[Mapping[str, Sensitivity], Plan]:
         """How the output reacts to errors in the layers, and the plan that follows from it."""
         sensitivities = measure(self.model, list(self.plan), batches, self.recipe.seed, progress)
-        return sensitivities, self.recipe.refined(self, batches, sensitivities, progress)
+        return sensitivities, self.recipe.refined(self, self.plan, batches, sensitivities, progress)
 
     def float_choices(
         self, plan: Plan, batches: Sequence[Tensor], sensitivities: Mapping[str, Sensitivity]
