@@ -28,7 +28,8 @@ import calibration
 import dfsq
 from benchmarks.networks import NETWORKS, load
 from benchmarks.tables import replace
-from calibration.pipeline import observe, plan_layers
+from calibration.observing import observe
+from calibration.planning import plan_layers
 from calibration.selection import exact, exhaustive, kmeans
 from dfsq import runtime
 from dfsq.evaluation import samples

@@ -19,7 +19,7 @@ from torch import Tensor
 from calibration.compensation import Moments, weights_of_errors
 from calibration.layers import Layer, LayerBits
 from calibration.observer import HistogramObserver
-from calibration.recipe import MAX_BITS, MIN_BITS, Recipe
+from calibration.recipes.recipe import MAX_BITS, MIN_BITS, Recipe
 from calibration.selection.exact import least_errors
 from calibration.sensitivity import Sensitivity
 from calibration.sequential import rows_of

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from calibration.layers import LayerBits, Observer, make_input_quantizer, make_observer
+from calibration.layers import LayerBits, Observer, Rounding
 from calibration.outputs import output_errors
 from calibration.ranges import ChannelRanges
-from calibration.recipe import Recipe
 from calibration.sensitivity import Sensitivity
 from calibration.watching import watch
 from dfsq.model import SRModel
@@ -81,7 +80,7 @@ def rounding_errors(
     plan: Mapping[str, LayerBits],
     images: Sequence[Tensor],
     sensitivities: Mapping[str, Sensitivity],
-    recipe: Recipe,
+    rounding: Rounding,
     extremes: Mapping[str, ChannelRanges],
 ) -> dict[str, float]:
     """What rounding the input of each layer to integers, and its output, adds to the squared error of an output value.
@@ -90,7 +89,7 @@ def rounding_errors(
     know of it. Layers whose input is no integer have no entry.
     """
     observers = {
-        name: make_observer(model.net.get_submodule(name), recipe, extremes.get(name))
+        name: rounding.observer(model.net.get_submodule(name), extremes.get(name))
         for name, bits in plan.items()
         if bits.a_bits
     }
@@ -101,9 +100,9 @@ def rounding_errors(
         bits = plan[name].a_bits
         if sensitivity is None or bits is None or not observer.samples:
             continue
-        quantizer = make_input_quantizer(model.net.get_submodule(name), observer, bits, sensitivity, recipe)
+        quantizer = rounding.input_quantizer(model.net.get_submodule(name), observer, bits, sensitivity)
         if isinstance(quantizer, AffineQuantizer):
-            exact = quantizer.factors is None and recipe.selector == "equalized" and _is_image(observer)
+            exact = quantizer.factors is None and _is_image(observer)
             steps = quantizer.steps.double().cpu()
             errors[name] = 0.0 if exact else float((sensitivity.inputs.diagonal() * steps.square()).sum() / 12)
     if any(bits.outputs for bits in plan.values()):

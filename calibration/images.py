@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +146,13 @@ def listed(sources: Sequence[str | Path | Image], on_skip: Callable[[str], None]
     if not found:
         raise ImageError(f"no images in {', '.join(str(source) for source in sources)}; {READABLE}")
     return found
+
+
+def describe(images: PatchStream | Iterable[Tensor]) -> dict[str, object]:
+    """What an artifact says of the images that calibration saw: JSON types only."""
+    if not isinstance(images, PatchStream):
+        return {}
+    return {"patches": images.patches, "patch": [images.patch, images.patch], "sha256": images.fingerprint}
 
 
 def _to_tensor(batch: list[Image]) -> Tensor:

@@ -17,9 +17,11 @@ from torch import Tensor
 
 from calibration.allocation import choices
 from calibration.layers import Layer, LayerBits
-from calibration.pipeline import Calibration, Plan
+from calibration.methods.planned import Planned
+from calibration.methods.run import Calibration
+from calibration.planning import Plan
 from calibration.progress import Progress
-from calibration.recipe import MAX_BITS, Recipe
+from calibration.recipes.recipe import MAX_BITS
 from calibration.sensitivity import Sensitivity, measure
 from dfsq import distributed
 
@@ -160,7 +162,7 @@ def _least_bits(bits: LayerBits) -> int:
     return bits.w_bits if bits.a_bits is None else min(bits.w_bits, bits.a_bits)
 
 
-def _stored(layer: Layer, bits: LayerBits, recipe: Recipe) -> float:
+def _stored(layer: Layer, bits: LayerBits, recipe: Planned) -> float:
     """Bits that an artifact takes for a layer: codes of its weights, and points of its input where it stores them."""
     points = layer.weight.shape[1] * getattr(layer, "groups", 1) if recipe.granularity == "channel" else 1
     inputs = points * 2**bits.a_bits * recipe.universal_set.index_bits if bits.a_bits else 0

@@ -1,21 +1,20 @@
-"""Quantizing one layer from what was observed at its input."""
+"""Quantizing one layer: what methods share, and what they say of it."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor, nn
 
-from calibration import ranges
-from calibration.compensation import triangle
 from calibration.observer import HistogramObserver, TensorObserver
 from calibration.ranges import ChannelRanges
-from calibration.recipe import Recipe
-from calibration.selection import select
 from calibration.sensitivity import Sensitivity
 from calibration.weights import quantize_weight
-from dfsq.nn import AffineQuantizer, ErrorFeedback, InputQuantizer, QuantizedLayer, SubsetQuantizer, channel_axis
+from dfsq.nn import AffineQuantizer, InputQuantizer, QuantizedLayer
+from dfsq.quantizers.universal import UniversalSet
 from dfsq.quantizers.weights import QuantizedWeight, UniformWeight
 
 Layer = nn.Conv2d | nn.Linear
@@ -34,42 +33,27 @@ class LayerBits:
     """Whether its output is quantized too, to ``a_bits``."""
 
 
-def make_observer(layer: nn.Module, recipe: Recipe, extremes: ChannelRanges | None = None) -> Observer:
-    """An observer for the input of ``layer``; ranges are to hold ``extremes`` too, whatever is observed."""
-    if recipe.selector == "equalized":
-        observer = ChannelRanges(channel_axis(layer))
-        observer.widen(extremes)
-        return observer
-    if recipe.granularity == "tensor":
-        return TensorObserver(recipe.universal_set)
-    return HistogramObserver(recipe.universal_set, channel_axis(layer))
+class Rounding(Protocol):
+    """How a method rounds a layer: what it looks at, and what it makes of that."""
 
+    @property
+    def weights(self) -> str:
+        """One of :data:`calibration.weights.QUANTIZERS`."""
 
-def make_input_quantizer(
-    layer: nn.Module,
-    observer: Observer,
-    bits: int,
-    sensitivity: Sensitivity | None,
-    recipe: Recipe,
-) -> InputQuantizer:
-    """The quantizer for the input that ``observer`` has seen; ``sensitivity`` tells which of its channels count."""
-    if isinstance(observer, ChannelRanges):
-        if recipe.target == "onnxruntime":
-            return ranges.for_tensor(observer, bits, recipe.headroom, channel_axis(layer))
-        weights = None if sensitivity is None else sensitivity.inputs.diagonal()
-        return ranges.equalized(observer, bits, weights, recipe.headroom, channel_axis(layer))
-    if isinstance(observer, TensorObserver) and recipe.selector in ranges.SELECTORS:
-        return ranges.fixed_range(recipe.selector, observer, bits, channel_axis(layer))
-    universal = recipe.universal_set
-    points = select(recipe.selector, observer.histogram(), universal, bits, restarts=recipe.restarts, seed=recipe.seed)
-    if isinstance(observer, TensorObserver):
-        return SubsetQuantizer(points, True, bits, universal, channel_axis(layer), fixed=observer.fixed())
-    # Rounded to what the artifact stores.
-    limit = None if recipe.headroom is None else (recipe.headroom * observer.spread()).bfloat16().float()
-    feedback = None
-    if recipe.feedback and sensitivity is not None:
-        feedback = ErrorFeedback(*triangle(sensitivity.inputs))
-    return SubsetQuantizer(points, observer.signed, bits, universal, channel_axis(layer), limit, feedback)
+    @property
+    def universal_set(self) -> UniversalSet:
+        """The set that points of weights are selected from."""
+
+    def observer(self, layer: nn.Module, extremes: ChannelRanges | None = None) -> Observer:
+        """An observer for the input of ``layer``; ranges are to hold ``extremes`` too, whatever is observed."""
+
+    def input_quantizer(
+        self, layer: nn.Module, observer: Observer, bits: int, sensitivity: Sensitivity | None
+    ) -> InputQuantizer:
+        """The quantizer for the input that ``observer`` has seen; ``sensitivity`` tells which of its channels count."""
+
+    def output_quantizer(self, layer: Layer, inputs: Sequence[Tensor], bits: LayerBits) -> AffineQuantizer | None:
+        """The quantizer for what ``layer`` makes of ``inputs``, where ``bits`` say that it has one."""
 
 
 def adapted(layer: Layer, quantizer: InputQuantizer | None) -> Layer:
@@ -93,9 +77,9 @@ def round_bias(layer: QuantizedLayer) -> QuantizedLayer:
     return layer
 
 
-def make_weight(weight: Tensor, bits: LayerBits, recipe: Recipe) -> QuantizedWeight:
-    """``weight`` ``(C_out, …)`` rounded to the nearest level of the recipe's weight quantizer."""
+def make_weight(weight: Tensor, bits: LayerBits, rounding: Rounding) -> QuantizedWeight:
+    """``weight`` ``(C_out, …)`` rounded to the nearest level of the method's weight quantizer."""
     # Where inputs stay in full precision storage is all that counts, and 8 uniform bits cost the least of it.
-    stored = (bits.outside and recipe.weights == "subset") or (bits.a_bits is None and recipe.weights == "symmetric")
-    method = "mse" if stored else recipe.weights
-    return quantize_weight(weight, method, bits.w_bits, recipe.universal_set)
+    chosen = rounding.weights
+    stored = (bits.outside and chosen == "subset") or (bits.a_bits is None and chosen == "symmetric")
+    return quantize_weight(weight, "mse" if stored else chosen, bits.w_bits, rounding.universal_set)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,6 @@ from torch.overrides import TorchFunctionMode
 from calibration.extremes import observe
 from calibration.layers import Layer, LayerBits
 from calibration.ranges import ChannelRanges, for_tensor
-from calibration.recipe import Recipe
 from calibration.sensitivity import Sensitivity
 from dfsq.model import SRModel
 from dfsq.nn import AffineQuantizer
@@ -47,13 +46,16 @@ def with_outputs(model: SRModel, plan: Mapping[str, LayerBits], image: Tensor) -
     }
 
 
-def make_output_quantizer(layer: Layer, inputs: list[Tensor], bits: LayerBits, recipe: Recipe) -> AffineQuantizer:
-    """The grid for what ``layer`` makes of ``inputs``, saturating as the recipe says."""
-    assert bits.a_bits is not None
+def make_output_quantizer(
+    layer: Layer, inputs: Iterable[Tensor], bits: LayerBits, headroom: float
+) -> AffineQuantizer | None:
+    """The grid for what ``layer`` makes of ``inputs``, up to ``headroom`` times that, where ``bits`` ask for one."""
+    if not bits.outputs or bits.a_bits is None:
+        return None
     ranges = ChannelRanges(1)
     for each in inputs:
         ranges.observe(layer(each))
-    return for_tensor(ranges, bits.a_bits, recipe.headroom, 1)
+    return for_tensor(ranges, bits.a_bits, headroom, 1)
 
 
 def output_errors(

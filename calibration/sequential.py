@@ -14,11 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from calibration.compensation import Moments, compensated, corrected
-from calibration.layers import Layer, LayerBits, adapted, make_input_quantizer, make_observer, make_weight, round_bias
-from calibration.outputs import make_output_quantizer
+from calibration.layers import Layer, LayerBits, Rounding, adapted, make_weight, round_bias
 from calibration.progress import Progress
 from calibration.ranges import ChannelRanges
-from calibration.recipe import Recipe
 from calibration.sensitivity import Sensitivity
 from dfsq.model import SRModel
 from dfsq.nn import QuantizedLayer, counterpart, replace
@@ -34,7 +32,7 @@ def quantize_layers(
     plan: Mapping[str, LayerBits],
     images: Tensor,
     sensitivities: Mapping[str, Sensitivity],
-    recipe: Recipe,
+    rounding: Rounding,
     extremes: Mapping[str, ChannelRanges],
     progress: Progress,
 ) -> None:
@@ -51,7 +49,7 @@ def quantize_layers(
         nonlocal done
         progress("Compensating", done, len(plan))
         done += 1
-        return quantize_layer(layer, xs, ys, plan[name], sensitivities.get(name), recipe, extremes.get(name))
+        return quantize_layer(layer, xs, ys, plan[name], sensitivities.get(name), rounding, extremes.get(name))
 
     twins = {}
     for name, bits in plan.items():
@@ -60,7 +58,7 @@ def quantize_layers(
             twins[name] = _Twin(name, layer, calls[name], quantize, run)
             replace(model.net, name, twins[name])
         else:
-            replace(model.net, name, counterpart(layer, make_weight(layer.weight, bits, recipe), None))
+            replace(model.net, name, counterpart(layer, make_weight(layer.weight, bits, rounding), None))
     model(run.both)
     for name, twin in twins.items():
         assert twin.quantized is not None
@@ -74,27 +72,26 @@ def quantize_layer(
     ys: Sequence[Tensor],
     bits: LayerBits,
     sensitivity: Sensitivity | None,
-    recipe: Recipe,
+    rounding: Rounding,
     extremes: ChannelRanges | None,
 ) -> QuantizedLayer:
     """Quantize ``layer``, whose inputs are ``xs`` in full precision and ``ys`` in the quantized network.
 
     The range of its input goes as far as ``extremes``.
     """
-    quantizer = None
+    quantizer, given = None, ys
     if bits.a_bits is not None:
-        observer = make_observer(layer, recipe, extremes)
+        observer = rounding.observer(layer, extremes)
         for y in ys:
             observer.observe(y)
-        quantizer = make_input_quantizer(layer, observer, bits.a_bits, sensitivity, recipe).to(layer.weight.device)
-        before_rounding = list(ys)
+        quantizer = rounding.input_quantizer(layer, observer, bits.a_bits, sensitivity).to(layer.weight.device)
         layer, xs, ys = adapted(layer, quantizer), [quantizer.rescaled(x) for x in xs], [quantizer(y) for y in ys]
     moments = [Moments(layer.weight[0].numel()) for _ in range(getattr(layer, "groups", 1))]
     for x, y in zip(xs, ys, strict=True):
         for one, other in zip(torch.split(x, 1), torch.split(y, 1), strict=True):
             for each, rows, quantized_rows in zip(moments, rows_of(layer, one), rows_of(layer, other), strict=True):
                 each.add(rows, quantized_rows)
-    weight = _compensate(layer, moments, bits, sensitivity, recipe)
+    weight = _compensate(layer, moments, bits, sensitivity, rounding)
     result = counterpart(layer, weight, quantizer)
     if layer.bias is not None:
         # What rounding does to the mean of an output, its bias makes up for.
@@ -105,8 +102,9 @@ def quantize_layer(
             for one, other, each in zip(before, rounded, moments, strict=True)
         ]
         result.bias = nn.Parameter(layer.bias + torch.cat(shift).to(layer.bias), requires_grad=False)
-    if bits.outputs:
-        result.output_quantizer = make_output_quantizer(result, before_rounding, bits, recipe).to(result.weight.device)
+    output_quantizer = rounding.output_quantizer(result, given, bits)
+    if output_quantizer is not None:
+        result.output_quantizer = output_quantizer.to(result.weight.device)
     return round_bias(result)
 
 
@@ -122,13 +120,13 @@ def rows_of(layer: Layer, x: Tensor) -> list[Tensor]:
 
 
 def _compensate(
-    layer: Layer, moments: Sequence[Moments], bits: LayerBits, sensitivity: Sensitivity | None, recipe: Recipe
+    layer: Layer, moments: Sequence[Moments], bits: LayerBits, sensitivity: Sensitivity | None, rounding: Rounding
 ) -> QuantizedWeight:
     original = layer.weight.detach().double().cpu()
     seconds = [each.second(centered=layer.bias is not None) for each in moments]
     rows = original.flatten(1).chunk(len(moments))
     aims = [corrected(row, *second) for row, second in zip(rows, seconds, strict=True)]
-    weight = make_weight(torch.cat(aims).reshape(original.shape).float(), bits, recipe)
+    weight = make_weight(torch.cat(aims).reshape(original.shape).float(), bits, rounding)
     levels = weight.levels().chunk(len(moments))
     outputs = _blocks(sensitivity, len(moments))
     codes = [

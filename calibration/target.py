@@ -11,9 +11,11 @@ from torch import Tensor
 from calibration.images import PatchStream
 from calibration.ladder import Ladder, ladder, plan_after
 from calibration.layers import LayerBits
-from calibration.pipeline import Calibration
+from calibration.methods.planned import Planned
+from calibration.methods.run import Calibration
+from calibration.models import check_full_precision
 from calibration.progress import Progress
-from calibration.recipe import Recipe
+from calibration.recipes.recipe import Recipe
 from calibration.search import least_that_holds
 from dfsq import limits
 from dfsq.errors import UsageError
@@ -79,12 +81,16 @@ def shown(bits: LayerBits | None) -> str:
     return f"W{bits.w_bits}" + (f"A{bits.a_bits}" if bits.a_bits else "")
 
 
-def check(recipe: Recipe, max_drop: float) -> None:
-    """Raise :class:`UsageError` for a recipe that takes no target, and for a target that is none."""
+def check(recipe: Recipe, max_drop: float) -> Planned:
+    """The ``recipe``, which takes a target. Raises :class:`UsageError` for one that does not, and for a target that is
+    none."""
+    if not isinstance(recipe, Planned):
+        raise UsageError(f"`max_drop` goes by bits of layers; the method {recipe.method} takes no plan of them")
     if recipe.avg_bits is not None:
         raise UsageError("`max_drop` takes the bits that it needs, `avg_bits` those it is given; choose one of them")
     if not limits.TARGET.allow(max_drop):
         raise UsageError(f"`max_drop` is {max_drop}; choose {limits.TARGET}")
+    return recipe
 
 
 def quantize_within(
@@ -106,11 +112,13 @@ def quantize_within(
     Returns the quantized model and what was changed. Where the target cannot be reached, that is the model with the
     least drop of those tried, all steps among them, and :attr:`Target.reached` is false. Several processes give what
     one gives. Raises what :func:`calibration.quantize` and :func:`dfsq.evaluate` raise, and :class:`UsageError` for a
-    recipe with ``avg_bits``, a ``max_drop`` out of range, and a network that takes no gradients.
+    recipe with ``avg_bits``, a method that takes no plans, a ``max_drop`` out of range, and a network that takes no
+    gradients.
     """
-    check(recipe, max_drop)
+    planned = check(recipe, max_drop)
+    check_full_precision(model)
     full = _scores(model, held_out, "Full precision", progress)
-    search = _Search(Calibration(model, images, recipe, progress, hold=True), held_out, full, max_drop, progress)
+    search = _Search(Calibration(model, images, planned, progress, hold=True), held_out, full, max_drop, progress)
     if search.drop_after(0) > max_drop:
         search.ladder = ladder(search.run, progress)
         least_that_holds(search.drop_after, max_drop, search.ladder.predicted)

@@ -10,7 +10,7 @@ from dfsq.quantizers import uniform
 from dfsq.quantizers.universal import UniversalSet
 from dfsq.quantizers.weights import QuantizedWeight, SubsetWeight, UniformWeight, weight_bins
 
-METHODS = ("minmax", "mse", "subset", "symmetric")
+QUANTIZERS = ("minmax", "mse", "subset", "symmetric")
 """Names that ``--weights`` takes."""
 
 

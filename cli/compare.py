@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -132,7 +131,7 @@ def compare(
     _check_names(usual)
     # Engines have bits of their own, whatever the others are compared at.
     chosen = [each for each in usual if each.for_engines]
-    chosen += [replace(each, w_bits=width, a_bits=width) for width in bits for each in usual if not each.for_engines]
+    chosen += [each.changed(w_bits=width, a_bits=width) for width in bits for each in usual if not each.for_engines]
     model = load_model(checkpoint, quiet, device=device, **overrides)
     found = find_sets(data, sets, model.scale, quiet)
     check_inputs_survive(image_files(found), reports)

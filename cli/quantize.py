@@ -132,7 +132,9 @@ SAFE_BITS = 7
     help="Height and width of a patch in HR pixels.  [default: 192]",
 )
 @click.option(
-    "--seed", type=Number(int, limits.SEED), default=0, show_default=True, help="Seed of patches and K-means."
+    "--seed",
+    type=Number(int, limits.SEED),
+    help="Seed of patches and K-means.  [default: the recipe's; those shipped 0]",
 )
 @click.option(
     "--eval",
@@ -240,7 +242,7 @@ def quantize(
     if not calib:
         note("calibrated on sample photographs; give your own with --calib PATH", quiet)
     shares = of_model(quantized)
-    facts = _facts(quantized, size) | share_facts(shares, "quantized", "with quantized weights alone")
+    facts = _facts(quantized, recipe, size) | share_facts(shares, "quantized", "with quantized weights alone")
     if not calib:
         facts["calibration"] += ", left halves of two sample photographs"
     if aim is not None:
@@ -275,30 +277,28 @@ def _code(checks: Sequence[Check]) -> int:
     return 0 if all(check.passed for check in checks) else GATE_FAILED
 
 
-def _facts(model: SRModel, size: int) -> dict[str, str]:
-    """The headline figures of a quantized model whose file takes ``size`` bytes."""
+def _facts(model: SRModel, recipe: Recipe, size: int) -> dict[str, str]:
+    """The headline figures of a model that was quantized by ``recipe`` and whose file takes ``size`` bytes."""
     from dfsq.nn import quantized_layers
 
     assert model.quantization is not None
-    recipe, calibration = model.quantization.recipe, model.quantization.calibration
+    stored, calibration = model.quantization.recipe, model.quantization.calibration
     layers = dict(quantized_layers(model.net))
     inside = sum(layer.input_quantizer is not None for layer in layers.values())
     alone = {layer.quantized_weight.bits for layer in layers.values() if layer.input_quantizer is None}
     float32 = 4 * sum(parameter.numel() for parameter in model.parameters())
-    bits = recipe["avg_bits"]
-    width = f"W{recipe['w_bits']}A{recipe['a_bits']}" if bits is None else f"W{bits:g}A{bits:g} on average"
-    if "mean_w_bits" in recipe:
-        width = f"W{recipe['mean_w_bits']:g}A{recipe['mean_a_bits']:g} on average"
+    bits = recipe.avg_bits
+    width = f"W{recipe.w_bits}A{recipe.a_bits}" if bits is None else f"W{bits:g}A{bits:g} on average"
+    if "mean_w_bits" in stored:
+        width = f"W{stored['mean_w_bits']:g}A{stored['mean_a_bits']:g} on average"
     weights_alone = f", {len(layers) - inside} more at W{max(alone)}" if alone else ""
     return {
         "network": f"{model.info.architecture} ×{model.scale}",
         "layers": f"{inside} at {width}{weights_alone}",
         "size": f"{size_text(float32)} (float32) → {size_text(size)}, {float32 / size:.1f}× smaller",
-        "recipe": f"{recipe['name']}: {recipe['selector']} selection, {recipe['weights']} weights"
-        + ", compensation" * recipe["compensation"]
-        + ", feedback" * recipe["feedback"],
+        "recipe": f"{recipe.name}: {recipe.phrase()}",
         "calibration": f"{calibration['patches']} patches of {'×'.join(map(str, calibration['patch']))}",
-        "seed": str(recipe["seed"]),
+        "seed": str(recipe.seed),
     }
 
 

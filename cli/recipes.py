@@ -17,18 +17,18 @@ def recipes() -> None:
 @common_options
 def list_recipes() -> None:
     """Name the recipes that ship with dfsq, with what they are for."""
-    from calibration.recipe_files import shipped, text_of
+    from calibration.recipes.files import purpose_of, shipped, text_of
 
     for name in shipped():
-        print_text(f"{name:<12} {text_of(name).splitlines()[0].removeprefix('# ')}\n")
+        print_text(f"{name:<12} {purpose_of(text_of(name))}\n")
 
 
 @recipes.command()
 @click.argument("name")
 @common_options
 def show(name: str) -> None:
-    """Print recipe NAME as YAML; save it, change it, and give the file to --recipe."""
-    from calibration.recipe_files import recipe, text_of
+    """Print every choice of recipe NAME as YAML; save it, change it, and give the file to --recipe."""
+    from calibration.recipes.files import purpose_of, recipe, text_of
+    from calibration.recipes.text import to_yaml
 
-    recipe(name)  # what is shown is valid
-    print_text(text_of(name))
+    print_text(to_yaml(recipe(name), purpose_of(text_of(name))))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import dfsq
-from calibration import Recipe, quantize
+from calibration import quantize, recipe
 from dfsq import networks
 from dfsq.artifact import read_header
 from dfsq.errors import ArtifactError, DfsqError, UsageError
@@ -24,7 +24,7 @@ X = torch.rand(2, 3, 20, 22, generator=torch.Generator().manual_seed(4))
 
 
 def quantized(model: SRModel, **changes: object) -> SRModel:
-    return quantize(model, [X], Recipe(**changes))  # type: ignore[arg-type]
+    return quantize(model, [X], recipe("fast", **changes))
 
 
 def edit_header(path: Path, **changes: object) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import dfsq
-from calibration import Recipe, quantize
+from calibration import OnePass, quantize
 from dfsq import networks, nn
 from dfsq.artifact import read_header
 from dfsq.model import SRModel
@@ -47,7 +47,7 @@ def test_reloaded_outputs_are_equal_to_the_bit(with_bounds: WithBounds, tmp_path
 
 
 def test_a_place_takes_any_kind_of_quantizer(small_model: SRModel, tmp_path: Path) -> None:
-    saved = quantize(small_model, [X], Recipe())
+    saved = quantize(small_model, [X], OnePass())
     universal = UniversalSet(3)
     points = universal.numerators[:: len(universal) // 4][:4].repeat(8, 1)
     nn.replace(saved.net, "body.0.skip", nn.SubsetQuantizer(points, True, 2, universal, 1))
@@ -62,5 +62,5 @@ def test_a_place_takes_any_kind_of_quantizer(small_model: SRModel, tmp_path: Pat
 
 
 def test_files_without_places_say_nothing_of_them(small_model: SRModel, tmp_path: Path) -> None:
-    dfsq.save(quantize(small_model, [X], Recipe()), tmp_path / "a.safetensors")
+    dfsq.save(quantize(small_model, [X], OnePass()), tmp_path / "a.safetensors")
     assert "places" not in read_header(tmp_path / "a.safetensors")

@@ -3,10 +3,10 @@ from itertools import product
 import pytest
 import torch
 
-from calibration import Recipe, quantize
+from calibration import OnePass, quantize
 from calibration.allocation import Choice, allocate
 from calibration.layers import LayerBits
-from calibration.pipeline import plan_layers
+from calibration.planning import plan_layers
 from dfsq.errors import UsageError
 from dfsq.model import SRModel
 from dfsq.nn import quantized_layers
@@ -52,7 +52,7 @@ def test_an_average_that_cannot_be() -> None:
 
 
 def test_no_layer_gets_more_than_the_same_average_and_named_layers_keep_theirs(small_model: SRModel) -> None:
-    recipe = Recipe(avg_bits=4.0, layer_bits=(("body.0.body.0", 7),))
+    recipe = OnePass(avg_bits=4.0, layer_bits=(("body.0.body.0", 7),))
     layers = dict(quantized_layers(quantize(small_model, [IMAGES], recipe).net))
     named = layers.pop("body.0.body.0")
     assert (named.quantized_weight.bits, named.input_quantizer.bits) == (7, 7)  # type: ignore[union-attr]
@@ -66,12 +66,12 @@ def test_bits_go_where_the_network_is_sensitive(small_model: SRModel) -> None:
     with torch.no_grad():
         small_model.net.get_submodule(deaf).weight.mul_(1e-3)  # type: ignore[union-attr, operator]
         small_model.net.get_submodule(keen).weight.mul_(4)  # type: ignore[union-attr, operator]
-    layers = dict(quantized_layers(quantize(small_model, [IMAGES], Recipe(avg_bits=4.0)).net))
+    layers = dict(quantized_layers(quantize(small_model, [IMAGES], OnePass(avg_bits=4.0)).net))
     assert layers[deaf].input_quantizer.bits < 4 < layers[keen].input_quantizer.bits  # type: ignore[union-attr]
 
 
 def test_scope_all_quantizes_what_every_convolution_is_given(small_model: SRModel) -> None:
-    layers = dict(quantized_layers(quantize(small_model, [IMAGES], Recipe(scope="all")).net))
+    layers = dict(quantized_layers(quantize(small_model, [IMAGES], OnePass(scope="all")).net))
     convolutions = {
         name
         for name, layer in small_model.net.named_modules()
@@ -84,6 +84,6 @@ def test_scope_all_quantizes_what_every_convolution_is_given(small_model: SRMode
 
 
 def test_scope_all_without_bits_for_the_outside_takes_those_of_the_body(small_model: SRModel) -> None:
-    plan = plan_layers(small_model, Recipe(scope="all", outside_bits=None, w_bits=5, a_bits=6))
+    plan = plan_layers(small_model, OnePass(scope="all", outside_bits=None, w_bits=5, a_bits=6))
     assert set(plan.values()) == {LayerBits(5, 6)}
     assert plan.keys() > set(small_model.body)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from calibration import Recipe, quantize
+from calibration import OnePass, Sequential, quantize
 from calibration.compensation import DAMPING, Moments, compensated, corrected, triangle
 from calibration.sequential import rows_of
 from calibration.weights import quantize_weight
@@ -144,7 +144,7 @@ def difference(model: SRModel, quantized: SRModel) -> float:
 @pytest.mark.parametrize("bits", [2, 4])
 def test_sequential_calibration_comes_closer_on_images_it_has_not_seen(small_model: SRModel, bits: int) -> None:
     plain, compensating = (
-        quantize(small_model, batches(), Recipe(w_bits=bits, a_bits=bits, compensation=each)) for each in (False, True)
+        quantize(small_model, batches(), each(w_bits=bits, a_bits=bits)) for each in (OnePass, Sequential)
     )
     assert difference(small_model, compensating) < difference(small_model, plain)
 
@@ -152,8 +152,7 @@ def test_sequential_calibration_comes_closer_on_images_it_has_not_seen(small_mod
 @pytest.mark.parametrize("bits", [2, 4])
 def test_error_feedback_comes_closer_still(small_model: SRModel, bits: int) -> None:
     compensating, feeding = (
-        quantize(small_model, batches(), Recipe(w_bits=bits, a_bits=bits, compensation=True, feedback=each))
-        for each in (False, True)
+        quantize(small_model, batches(), Sequential(w_bits=bits, a_bits=bits, feedback=each)) for each in (False, True)
     )
     assert difference(small_model, feeding) < difference(small_model, compensating)
 
@@ -182,7 +181,7 @@ def test_a_shared_layer_is_quantized_for_all_its_inputs_and_an_unused_one_all_th
     handle = net.shared.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].abs().max().item()))
     list(map(model, batches()))
     handle.remove()
-    result = quantize(model, batches(), Recipe(w_bits=4, a_bits=8, compensation=True, headroom=1.0)).net
+    result = quantize(model, batches(), Sequential(w_bits=4, a_bits=8, headroom=1.0)).net
     assert float(result.shared.input_quantizer.limit.max()) > 0.5 * max(seen)
     assert result.never.quantized_weight.bits == 4
     assert isinstance(result.shared, QuantizedConv2d)
@@ -199,4 +198,4 @@ def test_groups_and_strides_are_unfolded_as_the_convolution_does() -> None:
 @pytest.mark.parametrize("images", [[], [torch.rand(1, 3, 24, 24), torch.rand(1, 3, 24, 20)]])
 def test_compensation_needs_images_of_one_size(small_model: SRModel, images: list[Tensor]) -> None:
     with pytest.raises(UsageError, match="all of one size"):
-        quantize(small_model, images, Recipe(compensation=True))
+        quantize(small_model, images, Sequential())

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from calibration import PatchStream, Recipe, quantize, recipe
+from calibration import OnePass, PatchStream, quantize, recipe
 from calibration.observer import HistogramObserver
-from calibration.pipeline import plan_layers
+from calibration.planning import plan_layers
 from dfsq.errors import ImageError, UsageError
 from dfsq.images.files import write_png
 from dfsq.model import SRModel
@@ -31,15 +31,10 @@ def sqnr(model: SRModel, quantized: SRModel) -> float:
 @pytest.mark.parametrize("weights", ["minmax", "mse", "subset"])
 @pytest.mark.parametrize("selector", ["exact", "kmeans"])
 def test_more_bits_come_closer_to_full_precision(small_model: SRModel, weights: str, selector: str) -> None:
+    changes = {"restarts": 1} if selector == "kmeans" else {}
+    chosen = recipe("fast", weights=weights, selector=selector, outside_bits=None, **changes)
     ratios = [
-        sqnr(
-            small_model,
-            quantize(
-                small_model,
-                batches(),
-                Recipe(weights=weights, selector=selector, restarts=1, w_bits=bits, a_bits=bits, outside_bits=None),
-            ),
-        )
+        sqnr(small_model, quantize(small_model, batches(), chosen.changed(w_bits=bits, a_bits=bits)))
         for bits in (2, 4, 6)
     ]
     assert ratios[0] + 6 < ratios[1] < ratios[2] - 6
@@ -55,14 +50,14 @@ def test_quantize_leaves_the_given_model_alone(small_model: SRModel) -> None:
 
 
 def test_weights_take_at_most_two_to_the_bits_values_per_channel(small_model: SRModel) -> None:
-    quantized = quantize(small_model, batches(), Recipe(w_bits=3, a_bits=2))
+    quantized = quantize(small_model, batches(), OnePass(w_bits=3, a_bits=2))
     for name in small_model.body:
         layer = quantized.net.get_submodule(name)
         assert all(len(channel.unique()) <= 8 for channel in layer.weight)  # type: ignore[union-attr]
 
 
 def test_inputs_take_at_most_two_to_the_bits_values_per_channel(small_model: SRModel) -> None:
-    quantized = quantize(small_model, batches(), Recipe(a_bits=3))
+    quantized = quantize(small_model, batches(), OnePass(a_bits=3))
     seen: list[torch.Tensor] = []
     layer = quantized.net.get_submodule(small_model.body[1]).input_quantizer
     layer.register_forward_hook(lambda *arguments: seen.append(arguments[-1]))  # type: ignore[union-attr, operator]
@@ -122,9 +117,9 @@ def test_linear_layers_are_quantized_along_their_last_axis() -> None:
     net = Tokens()
     model = SRModel(net, NetworkInfo("tokens", {}, 2, 1.0), body_scope(net, None))
     assert model.body == ("mix",)
-    quantized = quantize(model, batches(), Recipe(w_bits=8, a_bits=8))
+    quantized = quantize(model, batches(), OnePass(w_bits=8, a_bits=8))
     assert quantized.net.get_submodule("mix").input_quantizer.points.shape == (8, 256)  # type: ignore[union-attr]
-    ratios = [sqnr(model, quantize(model, batches(), Recipe(w_bits=bits, a_bits=bits))) for bits in (2, 4, 8)]
+    ratios = [sqnr(model, quantize(model, batches(), OnePass(w_bits=bits, a_bits=bits))) for bits in (2, 4, 8)]
     assert ratios[0] + 6 < ratios[1] < ratios[2] - 6
 
 
@@ -138,7 +133,7 @@ def test_activations_saturate_beyond_the_headroom(small_model: SRModel) -> None:
     x = torch.full((1, 8, 4, 4), 1e6)
     for headroom, expected in ((2.0, 2 * most), (None, torch.full((8,), 1e6))):
         quantizer = (
-            quantize(small_model, batches(1), Recipe(a_bits=8, headroom=headroom))
+            quantize(small_model, batches(1), OnePass(a_bits=8, headroom=headroom))
             .net.get_submodule(name)
             .input_quantizer
         )
@@ -148,7 +143,7 @@ def test_activations_saturate_beyond_the_headroom(small_model: SRModel) -> None:
 
 def test_skip_and_layer_bits(small_model: SRModel) -> None:
     plan = plan_layers(
-        small_model, Recipe(skip=("body.0.*",), layer_bits=(("body.1.body.?", 6), ("tail.*", 8)), outside_bits=None)
+        small_model, OnePass(skip=("body.0.*",), layer_bits=(("body.1.body.?", 6), ("tail.*", 8)), outside_bits=None)
     )
     bits = {name: (each.w_bits, each.a_bits) for name, each in plan.items()}
     assert bits == {"body.1.body.0": (6, 6), "body.1.body.2": (6, 6), "tail.0.0": (8, 8), "tail.1": (8, 8)}
@@ -156,7 +151,7 @@ def test_skip_and_layer_bits(small_model: SRModel) -> None:
 
 def test_a_pattern_without_a_match_is_an_error(small_model: SRModel) -> None:
     with pytest.raises(UsageError, match=r"'bdy\.\*' matches no layer; layers are named like"):
-        plan_layers(small_model, Recipe(skip=("bdy.*",)))
+        plan_layers(small_model, OnePass(skip=("bdy.*",)))
 
 
 def test_a_quantized_model_is_not_quantized_again(small_model: SRModel) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import dfsq
-from calibration import PatchStream, Recipe, quantize, recipe
-from calibration.pipeline import observe
+from calibration import OnePass, PatchStream, quantize, recipe
+from calibration.observing import observe
 from calibration.selection import exact, kmeans
 from calibration.selection.histogram import selection_error
 from dfsq.quantizers.universal import UniversalSet
@@ -17,11 +17,11 @@ PEAK = """
 import resource, sys, torch
 from pathlib import Path
 import dfsq
-from calibration import PatchStream, Recipe, quantize
+from calibration import OnePass, PatchStream, quantize
 model = dfsq.load("edsr-baseline-x2")
 images = PatchStream([Path(sys.argv[1])], scale=2, patches=int(sys.argv[2]), patch_size=64)
 skip = tuple(f"body.{i}.*" for i in range(1, 16))
-quantize(model, images, Recipe(w_bits=2, a_bits=2, skip=skip))
+quantize(model, images, OnePass(w_bits=2, a_bits=2, skip=skip))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -30,7 +30,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 def test_exact_is_never_worse_than_kmeans_on_any_channel(data: Path) -> None:
     model = dfsq.load(data / "checkpoints" / "IMDN_x2.pth")
     images = PatchStream([data / "images" / "bsds500-train"], scale=2, patches=8, patch_size=96)
-    observed = observe(model, list(model.body), images, Recipe(), lambda *_: None)
+    observed = observe(model, list(model.body), images, OnePass(), lambda *_: None)
     universal = UniversalSet()
     channels = 0
     for observer in observed.values():

@@ -1,7 +1,9 @@
 """Quantizing within a drop, on a network small enough for many tries."""
 
+import copy
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -28,6 +30,19 @@ def model(plausible_model: SRModel) -> SRModel:
     return plausible_model
 
 
+@dataclass(frozen=True, kw_only=True)
+class Copying(calibration.Recipe):
+    """A method that knows no plan of bits."""
+
+    method: ClassVar[str] = "copying"
+
+    def quantize(self, model: SRModel, images: Any, progress: Any) -> SRModel:
+        return copy.deepcopy(model)
+
+    def phrase(self) -> str:
+        return "nothing"
+
+
 def divided() -> tuple[PatchStream, Benchmark]:
     rest, held_out = calibration.set_aside(SOURCES, scale=2, patch_size=48)
     return PatchStream(rest, scale=2, patches=4, patch_size=48), held_out
@@ -52,8 +67,8 @@ def same(one: SRModel, other: SRModel) -> None:
 
 
 RECIPES: dict[str, Callable[..., calibration.Recipe]] = {
-    name: lambda name=name, **changes: calibration.recipe(name, w_bits=2, a_bits=2, words=2, **changes)
-    for name in ("fast", "accurate", "minmax")
+    name: lambda name=name, words=words, **changes: calibration.recipe(name, w_bits=2, a_bits=2, **words, **changes)
+    for name, words in (("fast", {"words": 2}), ("accurate", {"words": 2}), ("minmax", {}))
 }
 
 
@@ -130,5 +145,7 @@ def test_what_is_named_stays_as_it_is(model: SRModel) -> None:
 def test_what_cannot_be_asked_for(model: SRModel) -> None:
     with pytest.raises(UsageError, match="`max_drop` .* `avg_bits`"):
         calibration.quantize_within(model, *divided(), calibration.recipe("fast", avg_bits=4.0), 0.1)
+    with pytest.raises(UsageError, match="`max_drop` goes by bits of layers; the method copying takes no plan"):
+        calibration.quantize_within(model, *divided(), Copying(), 0.1)
     with pytest.raises(UsageError, match="`max_drop` is -1; choose 0 to 100 dB"):
         calibration.quantize_within(model, *divided(), RECIPES["fast"](), -1)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 SCRIPT = """
 import os, signal, sys
-import calibration.pipeline
+import calibration
 from cli.main import group, main
 """
 
@@ -27,12 +27,12 @@ main(last)
 """
 
 KILLED = """
-select = calibration.pipeline.make_input_quantizer
+select = calibration.OnePass.input_quantizer
 def lose(*arguments):
     if os.environ["RANK"] == "1":
         os.kill(os.getpid(), signal.SIGKILL)
     return select(*arguments)
-calibration.pipeline.make_input_quantizer = lose
+calibration.OnePass.input_quantizer = lose
 main(sys.argv[1:])
 """
 

@@ -1,10 +1,12 @@
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+import dfsq as api
 from dfsq import save
-from dfsq.model import SRModel
+from dfsq.model import Quantization, SRModel
 
 
 @pytest.fixture
@@ -40,6 +42,19 @@ def test_an_artifact(dfsq: Callable, artifact: str) -> None:
         "2 non-negative",
     ):
         assert expected in run.out
+
+
+def test_an_artifact_of_0_1_whose_recipe_names_no_method(dfsq: Callable, artifact: str) -> None:
+    model = api.load(artifact)
+    recipe = {"name": "mine", "w_bits": 2, "a_bits": 2, "avg_bits": None, "weights": "subset", "compensation": True}
+    more = {"feedback": True, "granularity": "channel", "selector": "exact", "restarts": 5, "words": 4}
+    model.quantization = Quantization({**recipe, **more}, {})
+    api.save(model, Path("old.safetensors"))
+    run = dfsq("inspect", "old.safetensors")
+    assert run.code == 0
+    assert all(f"│ {key} " in run.out for key in (*recipe, *more))
+    scores = json.loads(dfsq("eval", "old.safetensors", "--data", "benchmark", "--set", "Set5", "--json").out)
+    assert (scores["models"][0]["w_bits"], scores["models"][0]["a_bits"]) == (2, 2)
 
 
 def test_points_of_a_layer(dfsq: Callable, artifact: str) -> None:

@@ -41,6 +41,16 @@ def test_options_reach_the_artifact(dfsq: Callable) -> None:
     assert (recipe["name"], recipe["selector"], recipe["patches"], recipe["patch_size"]) == ("paper", "exact", 4, 64)
 
 
+def test_compensation_chooses_the_method_and_a_file_the_seed(dfsq: Callable) -> None:
+    Path("mine.yaml").write_text("method: one-pass\nweights: mse\nseed: 7\n")
+    run = dfsq(*QUICK, "-o", "a.safetensors", "--recipe", "mine.yaml", "--compensation")
+    assert run.code == 0
+    assert "mine: exact selection, mse weights, compensation" in run.out
+    recipe = read_header(Path("a.safetensors"))["recipe"]
+    assert (recipe["name"], recipe["method"], recipe["weights"], recipe["seed"]) == ("mine", "sequential", "mse", 7)
+    assert not recipe.keys() & {"compensation", "restarts", "target"}
+
+
 def test_layers_outside_the_body_can_stay_in_full_precision(dfsq: Callable) -> None:
     assert dfsq(*QUICK, "-o", "a.safetensors", "--outside-bits", "full", "--headroom", "none").code == 0
     header = read_header(Path("a.safetensors"))
@@ -90,7 +100,7 @@ def test_an_interrupted_run_leaves_the_old_file(dfsq: Callable, monkeypatch: pyt
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("calibration.pipeline.make_input_quantizer", interrupt)
+    monkeypatch.setattr("calibration.OnePass.input_quantizer", interrupt)
     run = dfsq(*QUICK, "-o", "out.safetensors")
     assert (run.code, run.err.strip()) == (130, "dfsq: interrupted; no file was left unfinished")
     assert Path("out.safetensors").read_bytes() == b"old"

@@ -12,6 +12,16 @@ def test_a_shown_recipe_can_be_changed_and_used(dfsq: Callable) -> None:
     assert "4 at W3A4" in run.out
 
 
+def test_a_file_of_0_1_is_shown_as_it_is_written_now(dfsq: Callable) -> None:
+    Path("old.yaml").write_text("# Mine.\nw_bits: 3\nselector: kmeans\ngranularity: tensor\nheadroom: 2\n")
+    lines = dfsq("recipes", "show", "old.yaml").out.splitlines()
+    assert lines[0] == "# Mine."
+    stated = [line.partition("#")[0].strip() for line in lines[1:]]
+    assert stated[:3] == ["name: old", "method: fixed-ranges", "w_bits: 3"]
+    assert {"selector: kmeans", "restarts: 5", "weights: subset", "outside_bits: 8"} <= set(stated)
+    assert not [line for line in stated if line.startswith(("headroom", "granularity"))]
+
+
 def test_an_unknown_recipe(dfsq: Callable) -> None:
     run = dfsq("recipes", "show", "best")
     assert run.code == 2

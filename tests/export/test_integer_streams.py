@@ -109,7 +109,7 @@ def test_targets_that_an_artifact_is_not_for(made: tuple[str, SRModel, SRModel, 
 
 
 def test_the_target_needs_what_it_goes_by() -> None:
-    with pytest.raises(UsageError, match="target onnxruntime is for integers"):
+    with pytest.raises(UsageError, match="`target` means nothing to the method one-pass, only to integers"):
         recipe("fast", target="onnxruntime")
     with pytest.raises(UsageError, match="unknown target 'tpu'"):
         recipe("int8", target="tpu")

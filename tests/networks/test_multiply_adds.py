@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import calibration
 import dfsq
-from calibration import Recipe
+from calibration import OnePass
 from dfsq import networks
 from dfsq.model import SRModel
 from dfsq.networks import architectures
@@ -103,7 +103,7 @@ def test_of_a_model_before_and_after(small_model: dfsq.SRModel) -> None:
     # Head, closing convolution, upsampler; the last one and the second shift of colours at twice the size.
     others = 9 * 3 * 8 + 9 * 8 * 8 + 9 * 8 * 32 + 4 * 9 * 8 * 3 + 9 + 4 * 9
     assert before.inside == pytest.approx(body / (body + others))
-    quantized = calibration.quantize(small_model, [torch.rand(1, 3, 16, 16)], Recipe(outside_bits=None))
+    quantized = calibration.quantize(small_model, [torch.rand(1, 3, 16, 16)], OnePass(outside_bits=None))
     after = of_model(quantized)
     assert after.inside == before.inside
     assert after.outside == 0

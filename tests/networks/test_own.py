@@ -15,7 +15,7 @@ from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 import calibration
 import dfsq
-from calibration import Recipe
+from calibration import OnePass
 from dfsq.errors import UsageError
 from dfsq.networks.any_size import probe
 
@@ -434,4 +434,4 @@ def test_what_cannot_be_quantized_is_said() -> None:
             return super().forward(x)
 
     with pytest.raises(UsageError, match="takes no gradients"):
-        calibration.quantize(dfsq.wrap(Detached(), scale=2), [X], Recipe(feedback=True))
+        calibration.quantize(dfsq.wrap(Detached(), scale=2), [X], OnePass(feedback=True))

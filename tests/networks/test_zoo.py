@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from calibration import Recipe, quantize
+from calibration import FixedRanges, quantize, recipe
 from dfsq import load, save
 from dfsq.errors import CheckpointError, UsageError
 from dfsq.model import NetworkInfo
@@ -137,7 +137,7 @@ def test_buffers_that_the_network_computes_are_not_stored(registry: Any, case: A
     assert all(torch.equal(model.net.get_buffer(key), original[key]) for key in left_out)
 
     image = torch.rand(1, 3, 21, 30)
-    quantized = quantize(model, [image], Recipe(weights="minmax", selector="minmax", granularity="tensor"))
+    quantized = quantize(model, [image], FixedRanges(weights="minmax", selector="minmax", outside_bits=8))
     path = tmp_path / "model.safetensors"
     save(quantized, path)
     assert not left_out & load_file(path).keys()
@@ -309,7 +309,7 @@ def test_error_feedback_and_compensation_come_closer(
     generator = torch.Generator().manual_seed(1)
     images, unseen = (torch.rand(4, 3, 24, 24, generator=generator) for _ in range(2))
     plain, closer = (
-        quantize(model, [images], Recipe(w_bits=3, a_bits=3, compensation=each, feedback=each))
+        quantize(model, [images], recipe("fast", w_bits=3, a_bits=3, compensation=each, feedback=each))
         for each in (False, True)
     )
     with torch.inference_mode():

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 import dfsq
-from calibration import Recipe, quantize
+from calibration import OnePass, quantize
 from dfsq import networks
 from dfsq.errors import ArtifactError, DfsqError
 from dfsq.model import SRModel
@@ -175,7 +175,7 @@ def forgery(tmp_path_factory: pytest.TempPathFactory) -> Forgery:
         torch.nn.init.zeros_(shift.bias)
     x = torch.rand(1, 3, 14, 14, generator=torch.Generator().manual_seed(4))
     path = tmp_path_factory.mktemp("forgery") / "a.safetensors"
-    dfsq.save(quantize(networks.from_state(net.state_dict()), [x], Recipe(feedback=True)), path)
+    dfsq.save(quantize(networks.from_state(net.state_dict()), [x], OnePass(feedback=True)), path)
     return Forgery.of(path)
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import fields
-from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from calibration.recipe import Recipe
+from calibration import methods  # noqa: F401 - they register
+from calibration.recipes import version_0_1
+from calibration.recipes.choice import shown
+from calibration.recipes.recipe import METHODS, Recipe
 from dfsq.errors import UsageError
 from dfsq.files import read_small
 
@@ -46,33 +47,48 @@ def text_of(name: str) -> str:
         raise UsageError(f"{name} is no YAML in UTF-8: {error.reason} at byte {error.start}") from error
 
 
-def recipe(name: str = "fast", **changes: Any) -> Recipe:
-    """Return a shipped recipe, or that of a YAML file, with ``changes`` to its fields.
+def purpose_of(text: str) -> str:
+    """What the recipe with this ``text`` is for: its first line, where that is a comment."""
+    first = text.partition("\n")[0]
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
 
-    What a file leaves out is as in ``fast``. Raises :class:`UsageError` for an unknown name, a file that is no recipe,
-    an unknown key, with the nearest known one, and a value that cannot be.
+
+def recipe(name: str = "fast", **changes: Any) -> Recipe:
+    """Return a shipped recipe, or that of a YAML file, with ``changes`` to its choices.
+
+    A file names its method; what it leaves out is as that method has it. One without is read as those of 0.1 were.
+    The change ``compensation`` chooses between the methods one-pass and sequential. Raises :class:`UsageError` for an
+    unknown name, a file that is no recipe, a choice that the method does not have, and a value that cannot be.
     """
-    content = _parsed(text_of(name), name)
+    values = _mapping(text_of(name), name)
+    try:
+        own = _method_of(values).of({"name": Path(name).stem, **values})
+    except UsageError as error:
+        raise UsageError(f"recipe {name}: {error}") from error
+    return own.changed(**changes)
+
+
+def _mapping(text: str, name: str) -> dict[Any, Any]:
+    """The content of a recipe, lists and mappings as recipes hold them."""
+    content = _parsed(text, name)
     if not isinstance(content, Mapping):
         raise UsageError(f"{name} is no recipe; `dfsq recipes show fast` prints one")
-    values = {"name": Path(name).stem, **content}
-    known = [field.name for field in fields(Recipe)]
-    for key in values.keys() | changes.keys():
-        if key not in known:
-            near = get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            raise UsageError(f"recipe {name}: unknown key {str(key)[:60]!r}; {hint}")
+    values = dict(content)
     if isinstance(values.get("layer_bits"), Mapping):
         values["layer_bits"] = tuple(values["layer_bits"].items())
     if isinstance(values.get("skip"), list):
         values["skip"] = tuple(values["skip"])
-    return Recipe(**{**values, **changes})
+    return values
 
 
-def to_yaml(recipe: Recipe) -> str:
-    """Every choice of ``recipe`` as YAML that :func:`recipe` reads back."""
-    values = recipe.to_dict() | {"skip": list(recipe.skip), "layer_bits": dict(recipe.layer_bits)}
-    return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+def _method_of(values: dict[Any, Any]) -> type[Recipe]:
+    """The method of a recipe with ``values``, which are left with what it can be told."""
+    if "method" not in values:
+        return version_0_1.read(values)
+    method = values.pop("method")
+    if method not in list(METHODS):
+        raise UsageError(f"unknown method {shown(method)}; known: {', '.join(sorted(METHODS))}")
+    return METHODS[method]
 
 
 class _Loader(yaml.SafeLoader):

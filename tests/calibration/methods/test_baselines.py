@@ -88,5 +88,5 @@ def test_a_fixed_range_is_that_of_calibration_whatever_the_input(small_model: SR
 
 
 def test_what_goes_by_channels_needs_channels() -> None:
-    with pytest.raises(UsageError, match="granularity tensor has none"):
+    with pytest.raises(UsageError, match="`feedback` means nothing to the method fixed-ranges, only to one-pass"):
         recipe("mse", feedback=True)

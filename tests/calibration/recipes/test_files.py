@@ -2,23 +2,26 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 
-from calibration import Recipe, recipe
-from calibration.recipe_files import shipped, text_of, to_yaml
+from calibration import OnePass, recipe
+from calibration.recipes.files import purpose_of, shipped, text_of
 from dfsq.errors import UsageError
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_shipped_recipes_name_every_choice_and_round_trip(name: str, tmp_path: Path) -> None:
-    import yaml
-
-    assert set(yaml.safe_load(text_of(name))) == set(Recipe().to_dict())
-    (tmp_path / "copy.yaml").write_text(to_yaml(recipe(name)))
-    assert recipe(str(tmp_path / "copy.yaml")) == recipe(name)
+def test_shipped_recipes_state_their_purpose_and_what_differs(name: str) -> None:
+    assert purpose_of(text_of(name)).endswith(".")
+    stated = yaml.safe_load(text_of(name))
+    chosen = recipe(name)
+    assert stated.pop("method") == chosen.method
+    assert chosen == type(chosen)(name=name, **stated)
+    usual = type(chosen)().to_dict()
+    assert all(usual[key] != value for key, value in stated.items())
 
 
 def test_fast_is_the_default() -> None:
-    assert recipe("fast") == Recipe()
+    assert recipe() == OnePass(name="fast")
 
 
 def test_a_file_of_ones_own(tmp_path: Path) -> None:
@@ -33,6 +36,16 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     [
         ("w_bit: 3", "unknown key 'w_bit'; did you mean 'w_bits'?"),
         ("zzz: 3", "unknown key 'zzz'; known: name"),
+        (
+            "method: best",
+            "mine.yaml: unknown method 'best'; known: ",
+        ),
+        ("method: [one-pass]", "unknown method ['one-pass']"),
+        ("method: null", "unknown method None"),
+        ("method: integers\nfeedback: true", "`feedback` means nothing to the method integers, only to one-pass"),
+        ("method: one-pass\ncompensation: true", "`compensation` means nothing to the method one-pass, only to"),
+        ("method: one-pass\ngranularity: channel", "unknown key 'granularity'"),
+        ("method: one-pass\nrestarts: 5", "`restarts` means nothing without `selector` kmeans"),
         ("w_bits: four", "w_bits is 'four'; it must be int"),
         ("w_bits: true", "w_bits is True; it must be int"),
         ("headroom: wide", "headroom is 'wide'; it must be float or none"),

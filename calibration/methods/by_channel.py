@@ -1,0 +1,111 @@
+"""Activations in units of every sample's channels (DFSQ §3.1), rounded to points that are selected per channel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from calibration.allocation import mixed_precision
+from calibration.compensation import triangle
+from calibration.layers import Observer
+from calibration.methods.planned import Planned
+from calibration.methods.run import Calibration
+from calibration.observer import HistogramObserver
+from calibration.planning import Plan
+from calibration.progress import Progress
+from calibration.ranges import ChannelRanges
+from calibration.recipes.choice import choice, shown
+from calibration.recipes.recipe import METHODS, Recipe
+from calibration.selection import SELECTORS, select
+from calibration.sensitivity import Sensitivity
+from calibration.weights import QUANTIZERS
+from dfsq import limits
+from dfsq.errors import UsageError
+from dfsq.nn import ErrorFeedback, SubsetQuantizer, channel_axis
+from dfsq.quantizers.universal import UniversalSet
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByChannel(Planned):
+    """What one pass and the sequential method have in common."""
+
+    granularity: ClassVar[str] = "channel"
+
+    avg_bits: float | None = choice(
+        None, "bits on average, distributed over layers in body scope; null: w_bits and a_bits", limits=limits.BITS
+    )
+    weights: str = choice("subset", "minmax (paper), mse, subset or symmetric", known=QUANTIZERS)
+    feedback: bool = choice(False, "round channels one after the other, errors passed on")
+    selector: str = choice(
+        "exact", "exact, kmeans (paper), exhaustive; or a grid: minmax, percentile, mse, log2", known=SELECTORS
+    )
+    restarts: int = choice(5, "of kmeans, per channel", limits=limits.RESTARTS, only={"selector": ("kmeans",)})
+    headroom: float | None = choice(
+        1.5, "saturate beyond this multiple of the spread seen; null: never (paper)", limits=limits.HEADROOM
+    )
+    words: int = choice(4, "of the universal set, whose steps grids have too", limits=limits.WORDS)
+    outside_bits: int | None = choice(
+        8, "weights outside the body scope; null: full precision, or as inside with scope all", limits=limits.BITS
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_points()
+
+    @property
+    def universal_set(self) -> UniversalSet:
+        """The set that quantization points are selected from."""
+        return UniversalSet(self.words)
+
+    @property
+    def goes_by_sensitivity(self) -> bool:
+        """Whether it matters how the network's output reacts to errors in the layers."""
+        return self.compensates or self.feedback or self.avg_bits is not None
+
+    def phrase(self) -> str:
+        """What the method does, in a few words."""
+        parts = [f"{self.selector} selection", f"{self.weights} weights"]
+        return ", ".join(parts + ["compensation"] * self.compensates + ["feedback"] * self.feedback)
+
+    def changed(self, **changes: Any) -> Recipe:
+        """The recipe with ``changes``, of which ``compensation`` chooses between one pass and the sequential method."""
+        compensation = changes.pop("compensation", self.compensates)
+        if not isinstance(compensation, bool):
+            raise UsageError(f"compensation is {shown(compensation)}; it must be bool")
+        return METHODS["sequential" if compensation else "one-pass"].of(changes, vars(self))
+
+    def observer(self, layer: nn.Module, extremes: ChannelRanges | None = None) -> HistogramObserver:
+        """Counts in units of every sample's channels."""
+        del extremes  # these units are those of any sample
+        return HistogramObserver(self.universal_set, channel_axis(layer))
+
+    def input_quantizer(
+        self, layer: nn.Module, observer: Observer, bits: int, sensitivity: Sensitivity | None
+    ) -> SubsetQuantizer:
+        """Points for what ``observer`` has seen; ``feedback`` passes errors on by ``sensitivity``."""
+        assert isinstance(observer, HistogramObserver)
+        universal = self.universal_set
+        points = select(self.selector, observer.histogram(), universal, bits, restarts=self.restarts, seed=self.seed)
+        # Rounded to what the artifact stores.
+        limit = None if self.headroom is None else (self.headroom * observer.spread()).bfloat16().float()
+        feedback = None
+        if self.feedback and sensitivity is not None:
+            feedback = ErrorFeedback(*triangle(sensitivity.inputs))
+        return SubsetQuantizer(points, observer.signed, bits, universal, channel_axis(layer), limit, feedback)
+
+    def refined(
+        self,
+        run: Calibration,
+        plan: Plan,
+        batches: Sequence[Tensor],
+        sensitivities: Mapping[str, Sensitivity],
+        progress: Progress,
+    ) -> Plan:
+        """``plan`` with bits distributed over the layers, where the recipe gives their average."""
+        if self.avg_bits is None:
+            return plan
+        progress("Allocating bits", 0, 0)
+        return mixed_precision(run.model, plan, batches, sensitivities, self)

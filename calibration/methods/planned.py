@@ -1,0 +1,122 @@
+"""Methods that quantize layers by a plan of bits, and so can be asked for one plan after another, as ``max_drop`` does.
+
+Such a method says here what it does differently; :class:`~calibration.methods.run.Calibration` does the work.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from calibration.images import PatchStream
+from calibration.layers import Layer, LayerBits, Observer
+from calibration.methods.run import Calibration
+from calibration.planning import Plan
+from calibration.progress import Progress
+from calibration.ranges import ChannelRanges
+from calibration.recipes.choice import choice
+from calibration.recipes.recipe import Recipe
+from calibration.sensitivity import Sensitivity
+from dfsq import limits
+from dfsq.errors import UsageError
+from dfsq.model import SRModel
+from dfsq.nn import AffineQuantizer, InputQuantizer
+
+SCOPES = ("body", "all")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned(Recipe):
+    """What methods have in common that quantize layers under a plan. A :class:`~calibration.layers.Rounding`."""
+
+    granularity: ClassVar[str]
+    """Whether inputs are rounded in units of every sample's ``channel``, or in the range of the whole ``tensor``."""
+
+    outside_bits: int | None = choice(
+        None, "weights outside the body scope; null: full precision, or as inside with scope all", limits=limits.BITS
+    )
+    scope: str = choice("body", "all: activations outside the body too, at outside_bits", known=SCOPES)
+
+    def quantize(self, model: SRModel, images: PatchStream | Iterable[Tensor], progress: Progress) -> SRModel:
+        """What :func:`calibration.quantize` does, under the plan that follows from the recipe."""
+        run = Calibration(model, images, self, progress)
+        return run.quantized(run.plan, progress)
+
+    @property
+    @abstractmethod
+    def weights(self) -> str:
+        """The weight quantizer."""
+
+    @property
+    @abstractmethod
+    def compensates(self) -> bool:
+        """Whether layers are quantized one after the other, each on what the quantized network gives it."""
+
+    @property
+    @abstractmethod
+    def goes_by_sensitivity(self) -> bool:
+        """Whether it matters how the network's output reacts to errors in the layers."""
+
+    @property
+    def goes_to_extremes(self) -> bool:
+        """Whether ranges are to hold vivid colours too."""
+        return False
+
+    @property
+    def engine(self) -> str:
+        """By whose integers the time is reckoned that layers take."""
+        return "openvino"
+
+    @property
+    def for_engines(self) -> bool:
+        """Whether it makes integers that engines run, whose bits are those that engines take."""
+        return self.weights == "symmetric"
+
+    @abstractmethod
+    def observer(self, layer: nn.Module, extremes: ChannelRanges | None = None) -> Observer:
+        """An observer for the input of ``layer``; ranges are to hold ``extremes`` too, whatever is observed."""
+
+    @abstractmethod
+    def input_quantizer(
+        self, layer: nn.Module, observer: Observer, bits: int, sensitivity: Sensitivity | None
+    ) -> InputQuantizer:
+        """The quantizer for the input that ``observer`` has seen; ``sensitivity`` tells which of its channels count."""
+
+    def output_quantizer(self, layer: Layer, inputs: Sequence[Tensor], bits: LayerBits) -> AffineQuantizer | None:
+        """The quantizer for what ``layer`` makes of ``inputs``, where ``bits`` say that it has one."""
+        del layer, inputs, bits
+        return None
+
+    def refined(
+        self,
+        run: Calibration,
+        plan: Plan,
+        batches: Sequence[Tensor],
+        sensitivities: Mapping[str, Sensitivity],
+        progress: Progress,
+    ) -> Plan:
+        """``plan``, changed by what is known of the network once ``sensitivities`` are measured."""
+        del run, batches, sensitivities, progress
+        return plan
+
+    def prepared(
+        self, model: SRModel, plan: Plan, batches: Sequence[Tensor], sensitivities: Mapping[str, Sensitivity]
+    ) -> Mapping[str, Sensitivity]:
+        """Change a copy of the model so that it rounds better, its output as before; the sensitivities that it then
+        has."""
+        del model, plan, batches
+        return sensitivities
+
+    def check_points(self) -> None:
+        """Raise :class:`UsageError` where the universal set has fewer points than the bits ask for."""
+        most = max([self.w_bits, self.a_bits, *(bits for _, bits in self.layer_bits)])
+        universal = self.universal_set
+        if 2**most > len(universal):
+            raise UsageError(
+                f"{most} bits need {2**most} points, but {universal.words} words make only {len(universal)}; "
+                "use more words"
+            )

@@ -1,0 +1,150 @@
+"""A model and what calibration sees of it, quantized under one plan after another."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from calibration import floats, sequential
+from calibration.extremes import observe as observe_extremes
+from calibration.extremes import vivid
+from calibration.images import PatchStream, describe
+from calibration.layers import LayerBits, Observer, adapted, make_weight, round_bias
+from calibration.models import copied, device_of
+from calibration.observing import observe
+from calibration.planning import Plan, plan_layers
+from calibration.progress import Progress
+from calibration.ranges import ChannelRanges
+from calibration.sensitivity import Sensitivity, measure
+from dfsq import distributed
+from dfsq.errors import UsageError
+from dfsq.model import Quantization, SRModel
+from dfsq.networks.scope import QUANTIZABLE
+from dfsq.nn import QuantizedLayer, counterpart, quantized_layers, replace
+
+if TYPE_CHECKING:
+    from calibration.methods.planned import Planned
+
+
+class Calibration:
+    """A full-precision model, and what calibration sees of it: to be quantized under one plan after another.
+
+    What does not depend on the plan is found once: sensitivities, what layers are given, layers quantized already.
+    """
+
+    def __init__(
+        self,
+        model: SRModel,
+        images: PatchStream | Iterable[Tensor],
+        recipe: Planned,
+        progress: Progress,
+        hold: bool = False,
+    ) -> None:
+        """As for :func:`calibration.quantize`, and raises as it does; ``hold`` the images where the recipe needs them
+        once."""
+        self.model = model
+        self.recipe = recipe
+        self.plan = plan_layers(model, recipe)
+        """Bits of the layers that the recipe quantizes, by name."""
+        self.sensitivities: Mapping[str, Sensitivity] = {}
+        """Where the recipe goes by them."""
+        self.images = images
+        """Batches in a list where they are held."""
+        self._described = images
+        self._observers: dict[str, Observer] | None = None
+        self._made: dict[tuple[str, LayerBits], QuantizedLayer] = {}
+        copied(model)  # what cannot be is not worth the work
+        # Patches are small; what must not pile up are activations.
+        if recipe.goes_by_sensitivity or recipe.goes_to_extremes or hold:
+            self.images = [batch.to(device_of(model)) for batch in images]
+        if recipe.goes_by_sensitivity:
+            if len({batch.shape[1:] for batch in self.images}) != 1:
+                raise UsageError("calibration needs images, all of one size with compensation, feedback or avg_bits")
+            # Sums in floating point: the work of one process.
+            ((self.sensitivities, self.plan),) = distributed.share([self.images], partial(self._weigh, progress))
+
+    def _weigh(self, progress: Progress, batches: Sequence[Tensor]) -> tuple[Mapping[str, Sensitivity], Plan]:
+        """How the output reacts to errors in the layers, and the plan that follows from it."""
+        sensitivities = measure(self.model, list(self.plan), batches, self.recipe.seed, progress)
+        return sensitivities, self.recipe.refined(self, self.plan, batches, sensitivities, progress)
+
+    def float_choices(
+        self, plan: Plan, batches: Sequence[Tensor], sensitivities: Mapping[str, Sensitivity]
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """What rounding the maps of each layer is predicted to cost the output, and what it costs not to."""
+        recipe, model = self.recipe, copied(self.model)
+        costs = {
+            name: floats.time_in_float(model, name, each, recipe.engine)
+            for name, each in floats.layer_costs(model).items()
+        }
+        sensitivities = recipe.prepared(model, plan, batches, sensitivities)
+        return floats.rounding_errors(model, plan, batches, sensitivities, recipe, self._extremes), costs
+
+    def without_costliest(
+        self, plan: Plan, batches: Sequence[Tensor], sensitivities: Mapping[str, Sensitivity], share: float
+    ) -> Plan:
+        """``plan`` without the layers that do best in full precision, which take ``share`` of the time at most."""
+        if not share:
+            return plan
+        errors, costs = self.float_choices(plan, batches, sensitivities)
+        return floats.without_costliest(plan, errors, costs, share, sum(floats.layer_costs(self.model).values()))
+
+    @cached_property
+    def _extremes(self) -> Mapping[str, ChannelRanges]:
+        """How far what layers are given reaches on vivid pictures, by name, where ranges are to hold that."""
+        if not self.recipe.goes_to_extremes:
+            return {}
+        found = observe_extremes(self.model, self.plan, map(vivid, self.images))
+        return {name: ranges for (name, side), ranges in found.items() if side == "inputs"}
+
+    def quantized(self, plan: Plan, progress: Progress) -> SRModel:
+        """A new model whose layers have the bits that ``plan`` says; those that it does not name stay as they are."""
+        quantized = copied(self.model)
+        if self.recipe.goes_by_sensitivity:
+            # Layers wait for one another: the work of one process.
+            (layers,) = distributed.share([plan], partial(self._one_after_the_other, quantized, progress))
+        else:
+            layers = self._at_once(progress, plan)
+        for name, layer in layers.items():
+            replace(quantized.net, name, layer.to(device_of(self.model)))
+        quantized.quantization = Quantization(self.recipe.to_dict(), describe(self._described))
+        return quantized
+
+    def _one_after_the_other(self, quantized: SRModel, progress: Progress, plan: Plan) -> dict[str, QuantizedLayer]:
+        """Quantized layers by name, where it matters how the output reacts; ``quantized`` is a copy of the model."""
+        if not self.recipe.compensates:
+            return self._at_once(progress, plan)
+        sensitivities = self.recipe.prepared(quantized, plan, list(self.images), self.sensitivities)
+        images = torch.cat(list(self.images))
+        sequential.quantize_layers(quantized, plan, images, sensitivities, self.recipe, self._extremes, progress)
+        return dict(quantized_layers(quantized.net))
+
+    def _at_once(self, progress: Progress, plan: Plan) -> dict[str, QuantizedLayer]:
+        """Quantized layers by name, from one pass of the model over the images."""
+        recipe = self.recipe
+        if self._observers is None:
+            names = [name for name, bits in self.plan.items() if bits.a_bits]
+            self._observers = observe(self.model, names, self.images, recipe, progress, self._extremes)
+        observers = self._observers
+
+        def choose(item: tuple[int, str]) -> QuantizedLayer:
+            done, name = item
+            progress("Selecting points", done, len(missing))
+            layer, bits = self.model.net.get_submodule(name), plan[name]
+            assert isinstance(layer, QUANTIZABLE)
+            quantizer = None
+            if bits.a_bits is not None and observers[name].samples:
+                quantizer = recipe.input_quantizer(layer, observers[name], bits.a_bits, self.sensitivities.get(name))
+            layer = adapted(layer, quantizer)
+            return round_bias(counterpart(copy.deepcopy(layer), make_weight(layer.weight, bits, recipe), quantizer))
+
+        missing = [(name, bits) for name, bits in plan.items() if (name, bits) not in self._made]
+        chosen = distributed.share(list(enumerate(name for name, _ in missing)), choose)
+        progress("Selecting points", len(missing), len(missing))
+        self._made.update(zip(missing, chosen, strict=True))
+        return {name: self._made[name, bits] for name, bits in plan.items()}

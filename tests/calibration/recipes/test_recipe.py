@@ -1,0 +1,115 @@
+"""What every method can be told, and what it refuses."""
+
+import itertools
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pytest
+
+from calibration import FixedRanges, Integers, OnePass, Recipe, recipe
+from calibration.recipes.recipe import METHODS, register
+from dfsq.errors import UsageError
+
+ALL = {key: each for method in METHODS.values() for key, each in method.choices().items()}
+FOREIGN = [(name, key) for name, key in itertools.product(METHODS, ALL) if key not in METHODS[name].choices()]
+GRIDS = ("minmax", "percentile", "mse")
+POINTS = ("exact", "kmeans", "exhaustive", "log2")
+DEPENDENT: list[tuple[type[Recipe], str, Any, dict[str, Any], bool]] = [
+    *((OnePass, "restarts", 7, {"selector": each}, each == "kmeans") for each in GRIDS + POINTS),
+    *((FixedRanges, "restarts", 7, {"selector": each}, each == "kmeans") for each in GRIDS + POINTS),
+    *((FixedRanges, "float_share", 0.5, {"selector": each}, each in GRIDS) for each in GRIDS + POINTS),
+    *(
+        (FixedRanges, "words", 5, {"selector": each, "weights": weights}, each in POINTS or weights == "subset")
+        for each in GRIDS + POINTS
+        for weights in ("minmax", "mse", "subset", "symmetric")
+    ),
+]
+"""Method, a choice of it, a value, others, and whether the choice means something beside them."""
+
+
+def test_the_tables_are_complete() -> None:
+    assert {("integers", "selector"), ("integers", "words"), ("fixed-ranges", "headroom")} <= set(FOREIGN)
+    dependent = {(method, key) for method in METHODS.values() for key, each in method.choices().items() if each.only}
+    inherited = {(METHODS["sequential"], "restarts")}
+    assert dependent - inherited == {(method, key) for method, key, *_ in DEPENDENT}
+
+
+@pytest.mark.parametrize(("method", "key"), FOREIGN)
+def test_what_means_nothing_to_a_method_is_refused(method: str, key: str) -> None:
+    kind = METHODS[method]
+    with pytest.raises(UsageError, match=f"^`{key}` means nothing to the method {method}, only to "):
+        kind.of({key: ALL[key].default})
+    with pytest.raises(TypeError, match=key):
+        kind(**{key: ALL[key].default})
+    if key != "compensation":  # a change to the method instead
+        with pytest.raises(UsageError, match=f"^`{key}` means nothing to the method {method}"):
+            kind().changed(**{key: ALL[key].default})
+
+
+@pytest.mark.parametrize(("method", "key", "value", "others", "means"), DEPENDENT)
+def test_what_means_nothing_beside_others_is_refused(
+    method: type[Recipe], key: str, value: Any, others: dict[str, Any], means: bool
+) -> None:
+    if means:
+        assert method(**others, **{key: value}).to_dict()[key] == value
+        return
+    for attempt in (
+        lambda: method(**others, **{key: value}),
+        lambda: method.of({**others, key: value}),
+        lambda: method().changed(**others, **{key: value}),
+        lambda: method.of({**others, key: method.choices()[key].default}),
+    ):
+        with pytest.raises(UsageError, match=f"^`{key}` means nothing without .*`selector`"):
+            attempt()
+    assert key not in method(**others).to_dict()
+
+
+def test_a_change_leaves_out_what_it_takes_the_meaning_of() -> None:
+    kmeans = OnePass(selector="kmeans", restarts=7)
+    assert kmeans.changed(selector="exact") == OnePass()
+    assert kmeans.changed(w_bits=3) == OnePass(selector="kmeans", restarts=7, w_bits=3)
+
+
+@pytest.mark.parametrize("name", ["fast", "accurate"])
+def test_compensation_chooses_between_two_methods(name: str) -> None:
+    chosen = recipe(name, w_bits=3, words=3)
+    for compensation, method in ((True, "sequential"), (False, "one-pass")):
+        other = chosen.changed(compensation=compensation)
+        assert other.to_dict() == {**chosen.to_dict(), "method": method}
+    assert recipe("int8", compensation=False) == Integers(name="int8", compensation=False)
+    with pytest.raises(UsageError, match="compensation is 'no'; it must be bool"):
+        chosen.changed(compensation="no")
+
+
+def test_outputs_are_rounded_where_layers_are_compensated_alone() -> None:
+    with pytest.raises(UsageError, match="`target` onnxruntime .* `compensation`"):
+        recipe("int8", target="onnxruntime", compensation=False)
+
+
+def test_points_are_counted_where_there_are_some() -> None:
+    with pytest.raises(UsageError, match="8 bits need 256 points, but 2 words make only 29"):
+        recipe("minmax", weights="subset", words=2, w_bits=8)
+    assert recipe("minmax", w_bits=8).w_bits == 8
+
+
+def test_two_methods_of_one_name_are_refused() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Other(OnePass):
+        method: ClassVar[str] = "sequential"
+
+    with pytest.raises(ValueError, match="two methods called 'sequential'"):
+        register(Other)
+
+
+@pytest.mark.parametrize(
+    ("name", "phrase"),
+    [
+        ("fast", "exact selection, subset weights"),
+        ("accurate", "exact selection, subset weights, compensation, feedback"),
+        ("paper", "kmeans selection, minmax weights"),
+        ("mse", "fixed ranges, mse selection, mse weights"),
+        ("int8", "equalized integers for openvino, compensation"),
+    ],
+)
+def test_phrases(name: str, phrase: str) -> None:
+    assert recipe(name).phrase() == phrase
