@@ -8,7 +8,7 @@ from torch import Tensor
 
 from calibration.images import PatchStream
 from calibration.models import check_full_precision
-from calibration.progress import Progress
+from calibration.progress import Progress, silent
 from calibration.recipes import files
 from calibration.recipes.recipe import Recipe
 from dfsq.model import SRModel
@@ -18,7 +18,7 @@ def quantize(
     model: SRModel,
     images: PatchStream | Iterable[Tensor],
     recipe: Recipe | None = None,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = silent,
 ) -> SRModel:
     """Quantize a full-precision ``model`` by ``recipe`` (None: the one that is called ``fast``) and return a new one;
     ``model`` itself is not changed.

@@ -14,7 +14,7 @@ from calibration.layers import LayerBits
 from calibration.methods.planned import Planned
 from calibration.methods.run import Calibration
 from calibration.models import check_full_precision
-from calibration.progress import Progress
+from calibration.progress import Progress, silent
 from calibration.recipes.recipe import Recipe
 from calibration.search import least_that_holds
 from dfsq import limits
@@ -99,7 +99,7 @@ def quantize_within(
     held_out: Benchmark,
     recipe: Recipe,
     max_drop: float,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = silent,
 ) -> tuple[SRModel, Target]:
     """Quantize a full-precision ``model`` by ``recipe``, with the fewest layers raised that hold ``max_drop``.
 
@@ -147,7 +147,7 @@ class _Search:
             return known.drop
         what = f"Try {len(self._tries) + 1}: {steps} steps up"
 
-        def progress(_part: str, done: int, total: int) -> None:
+        def progress(_part: str, done: int, total: int, _detail: str = "", /) -> None:
             self._progress(what, done, total)
 
         model = self.run.quantized(plan_after(self.run.plan, self.ladder.steps[:steps]), progress)

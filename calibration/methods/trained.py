@@ -5,39 +5,101 @@ Needs no labels. Ranges are fixed per channel, so that nothing but comparisons i
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from calibration.layers import Layer
+from calibration.layers import Layer, Observer
+from calibration.methods.by_training import ByTraining
+from calibration.methods.run import Calibration
+from calibration.methods.sequential import Sequential
+from calibration.models import copied
+from calibration.progress import Progress
+from calibration.ranges import ChannelRanges
+from calibration.recipes.choice import choice
+from calibration.recipes.recipe import register
+from calibration.sensitivity import Sensitivity
+from calibration.static import StaticObserver
+from calibration.training.deviations import deviations
 from calibration.training.latent import LatentLayer
 from calibration.training.network import frozen, with_layers
 from calibration.training.points import TrainedPoints
 from calibration.training.schedule import Cosine, Group
 from calibration.training.weights import latent_of
-from calibration.watching import watch
+from dfsq import limits
 from dfsq.model import SRModel
 from dfsq.nn import QuantizedLayer, SubsetQuantizer, channel_axis, quantized_layers
+from dfsq.runtime import compiled_quantizers
 
-_LEAST = 1e-3
-"""Unit of channels that hardly change, as a share of the largest."""
-_TINY = 1e-6
-"""Least unit of all."""
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Trained(ByTraining):
+    """Points, weights and biases that bring the output closest to that in full precision, mean absolute difference.
+
+    Rates are those of Adam, in units of what they change: root mean square of a layer's weights, standard deviation of
+    a channel's inputs or outputs. They rise over ``warm_up`` steps and fall along a cosine.
+    """
+
+    method: ClassVar[str] = "trained"
+
+    weight_rate: float = choice(0.016, "of weights", limits=limits.RATE)
+    level_rate: float = choice(0.001, "of the points that weights are rounded to", limits=limits.RATE)
+    point_rate: float = choice(0.002, "of the points of inputs", limits=limits.RATE)
+    bias_rate: float = choice(0.0005, "of biases", limits=limits.RATE)
+    warm_up: int = choice(20, "steps until rates have risen", limits=limits.STEPS)
+
+    def phrase(self) -> str:
+        """What the method does, in a few words."""
+        return f"points and weights trained for {self.steps} steps"
+
+    def start(self, model: SRModel, patches: Sequence[Tensor], progress: Progress) -> SRModel:
+        """The model by the sequential method, with fixed ranges."""
+        shared = {name: value for name, value in vars(self).items() if name in _Start.choices()}
+        recipe = _Start(**shared)
+        with compiled_quantizers(patches[0].device.type):
+            run = Calibration(model, patches, recipe, progress)
+            return run.quantized(run.plan, progress)
+
+    def trainable(
+        self, model: SRModel, start: SRModel, patches: Sequence[Tensor], precision: torch.dtype
+    ) -> TrainedNetwork:
+        """The network on trained points."""
+        return TrainedNetwork(model, start, patches, self, precision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Start(Sequential):
+    """What training starts from."""
+
+    def observer(self, layer: nn.Module, extremes: ChannelRanges | None = None) -> StaticObserver:  # type: ignore[override]
+        """Holds what the layer is given."""
+        del extremes
+        return StaticObserver(channel_axis(layer))
+
+    def input_quantizer(
+        self, layer: nn.Module, observer: Observer, bits: int, sensitivity: Sensitivity | None
+    ) -> SubsetQuantizer:
+        """Points within the range that ``observer`` has seen."""
+        del layer, sensitivity
+        assert isinstance(observer, StaticObserver)
+        return observer.quantizer(bits, self.universal_set)
 
 
 class TrainedNetwork:
     """A network on trained points, as the loop takes it."""
 
     def __init__(
-        self, model: SRModel, start: SRModel, images: Sequence[Tensor], recipe, precision: torch.dtype
+        self, model: SRModel, start: SRModel, images: Sequence[Tensor], recipe: Trained, precision: torch.dtype
     ) -> None:
         """``model`` in full precision; ``start``: quantized by the sequential method, with fixed ranges."""
-        self._teacher = copy.deepcopy(model)
+        self._teacher = copied(model)
         self._start = start
         self._precision = precision
-        units = _deviations(start, images)
+        units = deviations(start, images)
         layers = {
             name: _latent(model.net.get_submodule(name), layer, units[name], precision)
             for name, layer in quantized_layers(start.net)
@@ -50,7 +112,7 @@ class TrainedNetwork:
             "inputs.points": recipe.point_rate,
             "bias": recipe.bias_rate,
         }
-        self.groups = []
+        self.groups: list[Group] = []
         for kind, rate in rates.items():
             found = [each for layer in layers.values() for name, each in layer.named_parameters() if name == kind]
             for each in found:
@@ -80,32 +142,3 @@ def _latent(
         levels = inputs.universal.values(inputs.points) * spread[:, None] + shift[:, None]
         points = TrainedPoints(levels, unit, inputs.bits, channel_axis(layer))
     return LatentLayer(layer, latent_of(start.quantized_weight, layer.weight), points, start.bias, out, precision)
-
-
-def _deviations(model: SRModel, images: Sequence[Tensor]) -> dict[str, tuple[Tensor | None, Tensor | None]]:
-    """Standard deviations of the channels of what quantized layers are given ``(C_in,)``, and make ``(C_out,)``."""
-    names = {name: channel_axis(layer) for name, layer in quantized_layers(model.net)}
-    inputs, outputs = ({name: _Deviation(axis) for name, axis in names.items()} for _ in range(2))
-    watch(model, images, inputs, outputs)
-    return {name: (inputs[name].found(), outputs[name].found()) for name in names}
-
-
-class _Deviation:
-    """Adds up what it is called with."""
-
-    def __init__(self, channel_axis: int) -> None:
-        self._axis = channel_axis
-        self._sums: list[Tensor] = []
-
-    def __call__(self, x: Tensor) -> None:
-        rows = x.movedim(self._axis, -1).flatten(0, -2).double()
-        self._sums.append(torch.stack([torch.full_like(rows[0], len(rows)), rows.sum(0), rows.square().sum(0)]))
-
-    def found(self) -> Tensor | None:
-        """The standard deviation of every channel, None where nothing was seen."""
-        if not self._sums:
-            return None
-        count, total, squares = torch.stack(self._sums).sum(0)
-        deviation = (squares / count - (total / count).square()).clamp_min(0).sqrt().float()
-        least = max(_LEAST * float(deviation.max()), _TINY)
-        return deviation.clamp_min(least)

@@ -51,12 +51,13 @@ class Crops:
         is_lr: bool,
         progress: Progress,
         on_skip: Callable[[str], None] = lambda _: None,
+        device: torch.device | str = "cpu",
     ) -> None:
         """``sources``: files, folders or arrays, HR unless ``is_lr``; ``size``: of a crop in LR pixels.
 
         Raises :class:`UsageError` for paths that do not exist and :class:`ImageError` where no image can be used.
         """
-        self.scale, self.size, self.batch, self.seed = scale, size, batch, seed
+        self.scale, self.size, self.batch, self.seed, self._device = scale, size, batch, seed, device
         found = listed(sources, on_skip)
         generator = np.random.default_rng(seed)
         drawn = np.sort(generator.permutation(len(found))[:MOST])
@@ -101,7 +102,7 @@ class Crops:
         """This process's crops for ``step``: LR ``(n, 3, size, size)`` and HR, float32 in 0–1."""
         drawn = [self._drawn(step, index) for index in range(self.batch) if distributed.is_mine(index)]
         lr, hr = zip(*drawn, strict=True)
-        return _tensor(lr), None if hr[0] is None else _tensor(hr)
+        return self._tensor(lr), None if hr[0] is None else self._tensor(hr)
 
     def _drawn(self, step: int, index: int) -> tuple[Image, Image | None]:
         generator = np.random.default_rng([self.seed, step, index])
@@ -113,6 +114,9 @@ class Crops:
             return lr, None
         scale = self.scale
         return lr, _turned(_cut(held.hr, top * scale, left * scale, self.size * scale), turns, mirrored)
+
+    def _tensor(self, images: Sequence[Image]) -> Tensor:
+        return torch.from_numpy(np.stack(images)).to(self._device).permute(0, 3, 1, 2).float() / 255
 
 
 def _window(image: Image, side: int, offsets: np.ndarray) -> Image:
@@ -135,7 +139,3 @@ def _cut(image: Image, top: int, left: int, side: int) -> Image:
 def _turned(image: Image, turns: int, mirrored: bool) -> Image:
     turned = np.rot90(image, turns)
     return np.fliplr(turned) if mirrored else turned
-
-
-def _tensor(images: Sequence[Image]) -> Tensor:
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255

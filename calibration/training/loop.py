@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from calibration.progress import Progress
 from calibration.training.crops import Crops
 from calibration.training.guard import Guard
 from calibration.training.interrupts import Held
 from calibration.training.schedule import Group
-from calibration.training.state import State, Store
+from calibration.training.state import REMEDY, State, Store
 from dfsq import distributed
+from dfsq.errors import UsageError
 from dfsq.model import SRModel
 
 SCORES = 10
@@ -32,9 +33,9 @@ _TIMED = 8
 class Trainable(Protocol):
     """What a method trains."""
 
-    module: nn.Module
+    module: SRModel
     """Holds all parameters and buffers that change."""
-    groups: Sequence[Group]
+    groups: list[Group]
 
     def loss(self, step: int, lr: Tensor, hr: Tensor | None) -> Tensor:
         """A scalar, mean over the samples: ``lr`` ``(N, 3, h, w)`` and ``hr`` ``(N, 3, H, W)`` in 0–1."""
@@ -69,6 +70,10 @@ def train(
     """
     run = _Run(trainable, crops, steps)
     if store is not None and (state := store.load()) is not None:
+        if state.steps != steps:
+            raise UsageError(
+                f"{store.path} is the state of another run: of {state.steps} steps, here {steps}; {REMEDY}"
+            )
         run.restore(state)
     marks = {round(steps * tenth / SCORES) for tenth in range(SCORES + 1)}
     saved = time.monotonic()
@@ -163,7 +168,7 @@ class _Run:
         for index, parameter in enumerate(self._parameters):
             for name, each in self._optimizer.state.get(parameter, {}).items():
                 tensors[f"adam.{index}.{name}"] = each
-        return State(self.step, tensors, dict(self.scores), self._losses)
+        return State(self.step, self._steps, tensors, dict(self.scores), self._losses)
 
     def restore(self, state: State) -> None:
         """Go on from ``state``."""

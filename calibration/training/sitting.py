@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,18 +22,15 @@ class Sitting:
     """Take as many steps as fit into so many minutes, by the time that some take; None: those of the recipe."""
     note: Callable[[str], None] = lambda _: None
     """Told what the user should know, a line each."""
-    began: float = 0.0
-    """When the run began, by :func:`time.monotonic`: what has passed before the first step counts too."""
 
     def __post_init__(self) -> None:
         if self.minutes is not None and not limits.MINUTES.allow(self.minutes):
             raise UsageError(f"`minutes` is {self.minutes}; choose {limits.MINUTES}")
 
-    def steps_that_fit(self, seconds_per_step: float, seconds_of_scores: float) -> int:
+    def steps_that_fit(self, seconds_per_step: float, seconds_besides: float) -> int:
         """How many steps fit into the minutes, in two figures; at least ten."""
         assert self.minutes is not None
-        elapsed = time.monotonic() - self.began if self.began else 0.0
-        left = 60 * self.minutes - max(distributed.gather(elapsed + seconds_of_scores))
+        left = 60 * self.minutes - max(distributed.gather(seconds_besides))
         steps = max(10, int(left / seconds_per_step))
         unit = int(10 ** max(0, len(str(steps)) - 2))
         steps = steps // unit * unit

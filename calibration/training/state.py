@@ -17,6 +17,8 @@ from dfsq.errors import UsageError
 from dfsq.files import write_atomically
 
 _KEY = "dfsq.training"
+REMEDY = "start anew without `resume`, or remove the file"
+"""What a message says of a state that does not fit."""
 
 
 @dataclass
@@ -24,6 +26,8 @@ class State:
     """A run after ``step`` steps."""
 
     step: int = 0
+    steps: int = 0
+    """In all."""
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """Of the module, the optimizer and the best so far, by name."""
     scores: dict[int, float] = field(default_factory=dict)
@@ -43,7 +47,13 @@ class Store:
     def save(self, state: State) -> None:
         """Replace the file as a whole."""
         scores = {str(step): score for step, score in state.scores.items()}
-        document = {"identity": self._identity, "step": state.step, "scores": scores, "losses": state.losses}
+        document = {
+            "identity": self._identity,
+            "step": state.step,
+            "steps": state.steps,
+            "scores": scores,
+            "losses": state.losses,
+        }
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.tensors.items()}
         write_atomically(self.path, encode(tensors, {_KEY: json.dumps(document)}))
 
@@ -58,20 +68,19 @@ class Store:
             return None
         except OSError as error:
             raise UsageError(f"cannot read {self.path}: {error.strerror or error}; remove it") from error
-        remedy = "start anew without `resume`, or remove the file"
         try:
             length = int.from_bytes(content[:8], "little")
             document = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_KEY])
             tensors = decode(content)
             scores = {int(step): float(score) for step, score in document["scores"].items()}
             losses = document["losses"] and (float(document["losses"][0]), float(document["losses"][1]))
-            state = State(int(document["step"]), tensors, scores, losses)
+            state = State(int(document["step"]), int(document["steps"]), tensors, scores, losses)
             identity = dict(document["identity"])
         except (SafetensorError, LookupError, ValueError, TypeError, AttributeError) as error:
-            raise UsageError(f"{self.path} is no state of a training run; {remedy}") from error
+            raise UsageError(f"{self.path} is no state of a training run; {REMEDY}") from error
         for part, value in self._identity.items():
             if identity.get(part) != value:
-                raise UsageError(f"{self.path} is the state of another run: another {part}; {remedy}")
+                raise UsageError(f"{self.path} is the state of another run: another {part}; {REMEDY}")
         return state
 
     def remove(self) -> None:
