@@ -49,7 +49,7 @@ def text_of(name: str) -> str:
 
 def purpose_of(text: str) -> str:
     """What the recipe with this ``text`` is for: its first line, where that is a comment."""
-    first = text.partition("\n")[0]
+    first = (text.splitlines() or [""])[0]
     return first.removeprefix("#").strip() if first.startswith("#") else ""
 
 

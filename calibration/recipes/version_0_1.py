@@ -23,11 +23,11 @@ _DEFAULTS = {
     "w_bits": 4,
     "a_bits": 4,
 }
-"""What a file had that did not say it, where that is not what every method has."""
+"""What a file meant that left it out, where methods now differ."""
 _METHODS = ("integers", "fixed-ranges", "sequential", "one-pass")
-"""The methods that there were; what the last of them allows, a file may have said without effect."""
+"""The methods that there were. Where several have a choice, the last tells what a file may say without effect."""
 _REFUSED = {"feedback": False, "avg_bits": None, "target": "openvino"}
-"""Choices that were refused beside others that gave them no meaning, but for these values."""
+"""Choices that were refused where they meant nothing, unless they had these values."""
 
 
 def read(values: dict[Any, Any]) -> type[Recipe]:

@@ -20,6 +20,12 @@ def test_shipped_recipes_state_their_purpose_and_what_differs(name: str) -> None
     assert all(usual[key] != value for key, value in stated.items())
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\u2028"])
+def test_a_purpose_is_the_first_line_alone(end: str) -> None:
+    assert purpose_of(f"# For a test.{end}w_bits: 3\n") == "For a test."
+    assert purpose_of(f"w_bits: 3{end}# For a test.\n") == purpose_of("") == ""
+
+
 def test_fast_is_the_default() -> None:
     assert recipe() == OnePass(name="fast")
 
