@@ -1,12 +1,13 @@
 """Calibration: everything that looks at data to choose the parameters of a quantized network."""
 
 from calibration.images import PatchStream
-from calibration.methods import FixedRanges, Integers, OnePass, Sequential
-from calibration.pipeline import quantize
+from calibration.methods import FixedRanges, Integers, OnePass, Sequential, Trained
+from calibration.pipeline import quantize, train
 from calibration.recipes.files import recipe
 from calibration.recipes.recipe import Recipe
 from calibration.set_aside import set_aside
 from calibration.target import Target, quantize_within
+from calibration.training.sitting import Sitting
 
 __all__ = [
     "FixedRanges",
@@ -15,9 +16,12 @@ __all__ = [
     "PatchStream",
     "Recipe",
     "Sequential",
+    "Sitting",
     "Target",
+    "Trained",
     "quantize",
     "quantize_within",
     "recipe",
     "set_aside",
+    "train",
 ]

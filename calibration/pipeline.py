@@ -7,10 +7,13 @@ from collections.abc import Iterable
 from torch import Tensor
 
 from calibration.images import PatchStream
+from calibration.methods.by_training import ByTraining
 from calibration.models import check_full_precision
 from calibration.progress import Progress, silent
 from calibration.recipes import files
 from calibration.recipes.recipe import Recipe
+from calibration.training.sitting import Sitting
+from dfsq.errors import UsageError
 from dfsq.model import SRModel
 
 
@@ -33,3 +36,16 @@ def quantize(
     """
     check_full_precision(model)
     return (recipe or files.recipe()).quantize(model, images, progress)
+
+
+def train(
+    model: SRModel, images: PatchStream, recipe: Recipe, sitting: Sitting, progress: Progress = silent
+) -> SRModel:
+    """Quantize as :func:`quantize` does, by a method that trains, in a ``sitting`` that can be interrupted.
+
+    Raises what that raises, and :class:`UsageError` for a method that does not train, and for the state of another run.
+    """
+    if not isinstance(recipe, ByTraining):
+        raise UsageError(f"the method {recipe.method} does not train: `minutes` and `resume` mean nothing to it")
+    check_full_precision(model)
+    return recipe.train(model, images, sitting, progress)

@@ -7,5 +7,6 @@ from calibration.methods.fixed_ranges import FixedRanges
 from calibration.methods.integers import Integers
 from calibration.methods.one_pass import OnePass
 from calibration.methods.sequential import Sequential
+from calibration.methods.trained import Trained
 
-__all__ = ["FixedRanges", "Integers", "OnePass", "Sequential"]
+__all__ = ["FixedRanges", "Integers", "OnePass", "Sequential", "Trained"]

@@ -79,7 +79,10 @@ def latent_of(weight: QuantizedWeight, original: Tensor) -> SubsetLatent | Unifo
     Points are few, and a weight starts on its own. Grids are fine: there it starts from the original, as what makes up
     for other layers' errors is to be learnt anew.
     """
-    return SubsetLatent(weight) if isinstance(weight, SubsetWeight) else UniformLatent(original, weight)
+    if isinstance(weight, UniformWeight):
+        return UniformLatent(original, weight)
+    assert isinstance(weight, SubsetWeight)
+    return SubsetLatent(weight)
 
 
 def _unit(weight: Tensor) -> Tensor:
