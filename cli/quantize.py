@@ -24,6 +24,7 @@ from cli.options import (
 from cli.outputs import check_artifact, check_inputs_survive, check_outputs, image_files, write_reports
 from cli.scoring import Gallery, find_sets, score_models
 from cli.shares import share_document, share_facts
+from cli.training import facts_of, forget, train_model, training_options
 from cli.values import Number, NumberFor, split_commas
 from dfsq import distributed, limits
 
@@ -70,7 +71,8 @@ SAFE_BITS = 7
     "recipe_name",
     default="fast",
     show_default=True,
-    help="fast, accurate, int8 (what engines run, see `dfsq export`), paper (DFSQ as published), or a YAML file.",
+    help="fast, accurate, trained (takes minutes; for 2 and 3 bits), int8 (what engines run, see `dfsq export`), "
+    "paper (DFSQ as published), or a YAML file.",
 )
 @click.option("--selector", help="Point selection: exact, kmeans or exhaustive.  [default: the recipe's]")
 @click.option("--weights", help="Weight quantizer: minmax, mse, subset or symmetric.  [default: the recipe's]")
@@ -101,6 +103,7 @@ SAFE_BITS = 7
     type=click.Choice(["openvino", "onnxruntime"]),
     help="Engine that is to run the integers of the recipe int8.  [default: the recipe's; int8 openvino]",
 )
+@training_options
 @click.option(
     "--outside-bits",
     metavar="N|full",
@@ -159,6 +162,8 @@ def quantize(
     w_bits: int | None,
     a_bits: int | None,
     max_drop: float | None,
+    minutes: float | None,
+    resume: bool | None,
     recipe_name: str,
     calib: tuple[Path, ...],
     calib_is_lr: bool,
@@ -182,7 +187,7 @@ def quantize(
     \b
     dfsq quantize model.pth -o model.safetensors --bits 4 --calib photos/
     dfsq quantize model.pth --recipe int8 --max-drop 0.05 --calib photos/
-    dfsq quantize model.pth --recipe int8 --calib photos/ --max-drop 0.05
+    dfsq quantize model.pth --recipe trained --bits 2 --minutes 15 --calib photos/
     dfsq quantize model.pth --recipe paper --eval Set5,Set14 --data benchmark/
     """
     if no_eval and (sets or reports):
@@ -233,12 +238,16 @@ def quantize(
     benchmarks = find_sets(data if sets else None, sets, model.scale, quiet)
     check_inputs_survive(image_files(benchmarks), (output, *reports))
     aim = None
-    if max_drop is None:
-        quantized = quantize_model(model, recipe, calib, quiet, is_lr=calib_is_lr)
-    else:
+    if max_drop is not None:
         quantized, aim = quantize_within(model, recipe, calib, quiet, max_drop, is_lr=calib_is_lr)
+    elif recipe.trains or minutes is not None or resume is not None:
+        quantized = train_model(model, recipe, calib, output, quiet, minutes=minutes, resume=resume, is_lr=calib_is_lr)
+    else:
+        quantized = quantize_model(model, recipe, calib, quiet, is_lr=calib_is_lr)
     checks = [] if aim is None else [aim.check(output.name)]
     size = dfsq.save(quantized, output)
+    if recipe.trains:
+        forget(output)
     if not calib:
         note("calibrated on sample photographs; give your own with --calib PATH", quiet)
     shares = of_model(quantized)
@@ -299,6 +308,7 @@ def _facts(model: SRModel, recipe: Recipe, size: int) -> dict[str, str]:
         "recipe": f"{recipe.name}: {recipe.phrase()}",
         "calibration": f"{calibration['patches']} patches of {'×'.join(map(str, calibration['patch']))}",
         "seed": str(recipe.seed),
+        **facts_of(calibration, stored.get("steps", 0)),
     }
 
 

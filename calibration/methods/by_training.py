@@ -6,7 +6,6 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
@@ -43,6 +42,11 @@ class ByTraining(Recipe):
     batch: int = choice(8, "crops in a step, of all processes together", limits=limits.BATCH)
     crop_size: int = choice(32, "height and width of a crop, LR pixels", limits=limits.PATCH_SIZE)
     precision: str = choice("auto", "of products: f32, bf16, or auto: bf16 where that is fast", known=PRECISIONS)
+
+    @property
+    def trains(self) -> bool:
+        """That it does."""
+        return True
 
     @abstractmethod
     def start(self, model: SRModel, patches: Sequence[Tensor], progress: Progress) -> Any:
@@ -142,8 +146,3 @@ def _steps_that_fit(trainable: loop.Trainable, crops: Crops, guard: Guard, sitti
     guard.drop(trainable.frozen(), "Timing")
     scores = (loop.SCORES + 1) * (time.monotonic() - before)
     return sitting.steps_that_fit(a_step, time.monotonic() - began + scores)
-
-
-def state_beside(output: Path) -> Path:
-    """Where the state of a run lies whose artifact will be ``output``."""
-    return output.with_name(f"{output.name}.training")

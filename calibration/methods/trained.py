@@ -46,10 +46,10 @@ class Trained(ByTraining):
 
     method: ClassVar[str] = "trained"
 
-    weight_rate: float = choice(0.016, "of weights", limits=limits.RATE)
-    level_rate: float = choice(0.001, "of the points that weights are rounded to", limits=limits.RATE)
-    point_rate: float = choice(0.002, "of the points of inputs", limits=limits.RATE)
-    bias_rate: float = choice(0.0005, "of biases", limits=limits.RATE)
+    weight_rate: float = choice(0.016, "of weights, at 2 bits; half of it for every bit more", limits=limits.RATE)
+    level_rate: float = choice(0.001, "of the points that weights are rounded to, likewise", limits=limits.RATE)
+    point_rate: float = choice(0.002, "of the points of inputs, likewise", limits=limits.RATE)
+    bias_rate: float = choice(0.0005, "of biases, likewise", limits=limits.RATE)
     warm_up: int = choice(20, "steps until rates have risen", limits=limits.STEPS)
 
     def phrase(self) -> str:
@@ -107,10 +107,10 @@ class TrainedNetwork:
         self.module = with_layers(model, layers)
         self.module.requires_grad_(False)
         rates = {
-            "weight.latent": recipe.weight_rate,
-            "weight.points": recipe.level_rate,
-            "inputs.points": recipe.point_rate,
-            "bias": recipe.bias_rate,
+            "weight.latent": recipe.weight_rate * 2.0 ** (2 - recipe.w_bits),
+            "weight.points": recipe.level_rate * 2.0 ** (2 - recipe.w_bits),
+            "inputs.points": recipe.point_rate * 2.0 ** (2 - recipe.a_bits),
+            "bias": recipe.bias_rate * 2.0 ** (2 - recipe.w_bits),
         }
         self.groups: list[Group] = []
         for kind, rate in rates.items():

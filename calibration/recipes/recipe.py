@@ -76,6 +76,11 @@ class Recipe(ABC):
         return False
 
     @property
+    def trains(self) -> bool:
+        """Whether it takes steps, in a run that can be interrupted: see :func:`calibration.train`."""
+        return False
+
+    @property
     def universal_set(self) -> UniversalSet:
         """The set that quantization points are selected from."""
         return UniversalSet()

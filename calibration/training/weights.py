@@ -56,8 +56,8 @@ class UniformLatent(nn.Module):
         self.bits = weight.bits
         self.register_buffer("unit", _unit(latent))
         self.latent = nn.Parameter(latent.detach() / self.unit)
-        self.register_buffer("scale", weight.scale.to(latent.device))
-        self.register_buffer("zero_point", weight.zero_point.to(latent.device))
+        self.register_buffer("scale", weight.scale.to(latent.device).clone())
+        self.register_buffer("zero_point", weight.zero_point.to(latent.device).clone())
 
     def forward(self) -> Tensor:
         """The weight ``(C_out, …)``, rounded; its gradient passes as if it were not."""

@@ -42,8 +42,8 @@ class SubsetQuantizer(InputQuantizer):
         ``limit``: the largest spread a channel may take, float32 ``(C,)``; values beyond it saturate. Without it one
         outlier of a sample makes the quantization of its whole channel coarse, and networks that multiply activations
         can amplify that from block to block. ``feedback``: None rounds every channel alone.
-        ``fixed``: shift and spread, float32, instead of those of every sample's channels: ``(2, C)``, or ``(2,)`` for the
-        whole tensor, where ``points`` is ``(1, 2^bits)``.
+        ``fixed``: shift and spread, float32, instead of those of every sample's channels: ``(2, C)``, or ``(2,)`` for
+        the whole tensor, where ``points`` is ``(1, 2^bits)``.
         """
         super().__init__()
         self.bits = bits
