@@ -10,12 +10,15 @@ import click
 def with_flags(message: str, group: click.Group) -> str:
     """``message`` with the parameters that it names in backquotes as flags of the commands in ``group``.
 
-    ```rgb_range``` becomes ``--rgb-range``; what no command has stays as it is.
+    ```rgb_range``` becomes ``--rgb-range``, and ```no_resume``` ``--no-resume``; what no command has stays as it is.
     """
-    flags = {
-        option.name: option.opts[-1]
+    options = [
+        option
         for command in group.commands.values()
         for option in command.params
         if isinstance(option, click.Option)
-    }
+    ]
+    flags = {option.name: option.opts[-1] for option in options}
+    for option in options:
+        flags |= {each.lstrip("-").replace("-", "_"): each for each in option.secondary_opts}
     return re.sub(r"`(\w+)`", lambda found: flags.get(found[1], found[0]), message)

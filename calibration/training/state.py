@@ -17,7 +17,7 @@ from dfsq.errors import UsageError
 from dfsq.files import write_atomically
 
 _KEY = "dfsq.training"
-REMEDY = "start anew without `resume`, or remove the file"
+REMEDY = "start anew (`no_resume`) or remove the file"
 """What a message says of a state that does not fit."""
 
 

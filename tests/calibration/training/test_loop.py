@@ -128,7 +128,7 @@ def test_the_state_of_another_run_is_refused(tmp_path: Path) -> None:
     with handled(signal.SIGTERM), pytest.raises(Stopped):
         run(toy, Store(path, identity))
     for part, value in (("recipe", {"steps": 9}), ("source", "c"), ("images", "d")):
-        with pytest.raises(UsageError, match=f"another {part}; start anew without `resume`"):
+        with pytest.raises(UsageError, match=f"another {part}; start anew"):
             run(Toy(), Store(path, {**identity, part: value}))
 
 

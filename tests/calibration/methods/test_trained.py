@@ -1,0 +1,122 @@
+"""Training on trained points: better than its start on images that it never saw, and stored as it was."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import calibration
+import dfsq
+from calibration import PatchStream, Recipe, Sitting, Trained, quantize, train
+from calibration.images import Image
+from calibration.progress import silent
+from calibration.training import loop
+from calibration.training.crops import Crops
+from dfsq import networks
+from dfsq.errors import UsageError
+from dfsq.evaluation.samples import calibration_images
+from dfsq.model import SRModel
+from dfsq.networks.imdn import IMDN
+from dfsq.nn import SubsetQuantizer, quantized_layers
+
+
+def photos() -> list[Image]:
+    """Six parts of the sample photographs: two of them are set aside."""
+    return [np.ascontiguousarray(image[top : top + 72]) for image in calibration_images() for top in (0, 72, 144)]
+
+
+def stream(is_lr: bool = False) -> PatchStream:
+    return PatchStream(photos(), scale=2, patches=4, patch_size=48, is_lr=is_lr)
+
+
+def recipe(bits: int = 2, **changes: object) -> Recipe:
+    short = {"steps": 60, "batch": 4, "crop_size": 16, "warm_up": 5}
+    return calibration.recipe("trained", w_bits=bits, a_bits=bits, **{**short, **changes})
+
+
+def imdn() -> SRModel:
+    net = IMDN(scale=2, blocks=2, features=16, distilled=4, squeezed=4)
+    return networks.from_state(net.state_dict())
+
+
+def distance(model: SRModel, other: SRModel) -> float:
+    """Mean absolute difference on a picture that took no part."""
+    image = torch.from_numpy(np.ascontiguousarray(calibration_images()[0][224:, 100:260])).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        return (model(image.float() / 255) - other(image.float() / 255)).abs().mean().item()
+
+
+class Judge:
+    """Scores by the distance to full precision: random networks lose nothing against photographs."""
+
+    def __init__(self, full: SRModel) -> None:
+        self.full = full
+
+    def drop(self, model: SRModel, what: str) -> float:
+        return distance(model, self.full)
+
+
+@pytest.mark.parametrize("network", ["edsr", "imdn"])
+def test_a_short_run_comes_a_twentieth_closer_to_full_precision(network: str, small_model: SRModel) -> None:
+    # Real networks come much closer, in minutes: docs/accuracy.md.
+    model = small_model if network == "edsr" else imdn()
+    eager = recipe(steps=300, level_rate=0.004, point_rate=0.01, bias_rate=0.004)
+    assert isinstance(eager, Trained)
+    patches = list(stream())
+    trainable = eager.trainable(model, eager.start(model, patches, silent), patches, torch.float32)
+    crops = Crops(photos(), scale=2, size=16, batch=4, seed=0, is_lr=False, progress=silent)
+    outcome = loop.train(trainable, crops, eager.steps, Judge(model), None, silent)  # type: ignore[arg-type]
+    assert distance(trainable.frozen(), model) == outcome.scores[outcome.best] < 0.95 * outcome.scores[0]
+
+
+def test_the_result_is_never_worse_on_the_images_set_aside(plausible_model: SRModel) -> None:
+    harmful = recipe(weight_rate=1.0, level_rate=1.0, point_rate=1.0, bias_rate=1.0, steps=10)
+    ruined = quantize(plausible_model, stream(), harmful)
+    assert ruined.quantization is not None
+    found = ruined.quantization.calibration
+    assert found["drop"] <= found["drop_before"]
+    assert len(found["set_aside"]) == 2
+
+
+def test_an_artifact_gives_the_same_outputs_and_holds_nothing_latent(small_model: SRModel, tmp_path: Path) -> None:
+    trained = quantize(small_model, stream(), recipe(steps=10))
+    dfsq.save(trained, tmp_path / "a.safetensors")
+    loaded = dfsq.load(tmp_path / "a.safetensors")
+    x = torch.rand(2, 3, 20, 24)
+    with torch.no_grad():
+        assert torch.equal(trained(x), loaded(x))
+    from safetensors.torch import load_file
+
+    tensors = load_file(tmp_path / "a.safetensors")
+    for name, layer in quantized_layers(trained.net):
+        stored = {
+            key.removeprefix(f"{name}.weight."): each
+            for key, each in tensors.items()
+            if key.startswith(f"{name}.weight.")
+        }
+        bits = layer.quantized_weight.bits
+        assert stored["codes"].numel() == -(-layer.weight.numel() * bits // 8)
+        assert not any(each.is_floating_point() and each.numel() >= layer.weight.numel() for each in stored.values())
+    inputs = [layer.input_quantizer for _, layer in quantized_layers(trained.net) if layer.input_quantizer is not None]
+    assert inputs and all(isinstance(each, SubsetQuantizer) and each.fixed is not None for each in inputs)
+    assert loaded.quantization is not None and loaded.quantization.recipe["steps"] == 10
+
+
+def test_the_same_run_gives_the_same_model(small_model: SRModel) -> None:
+    one, other = (quantize(small_model, stream(), recipe(steps=12)) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def test_lr_images_will_do(small_model: SRModel) -> None:
+    trained = quantize(small_model, stream(is_lr=True), recipe(steps=3))
+    assert trained.quantization is not None and trained.quantization.calibration["patches"] == 4
+
+
+def test_what_cannot_be_trained_is_refused(small_model: SRModel) -> None:
+    with pytest.raises(UsageError, match="cuts crops of its own; give it a PatchStream"):
+        quantize(small_model, [torch.rand(1, 3, 24, 24)], recipe())
+    with pytest.raises(UsageError, match="the method one-pass does not train"):
+        train(small_model, stream(), calibration.recipe("fast"), Sitting(minutes=1))
+    with pytest.raises(UsageError, match="takes no plan of them"):
+        calibration.target.check(recipe(), 0.1)

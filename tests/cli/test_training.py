@@ -1,0 +1,94 @@
+"""``--recipe trained`` on the command line: figures, interruptions, and what goes with what."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SHORT = (
+    "quantize", "model.pth", "--recipe", "short.yaml", "--calib", "photos", "--patches", "2", "--patch-size", "48",
+)  # fmt: skip
+RECIPE = "method: trained\nsteps: 20\nbatch: 2\ncrop_size: 16\nw_bits: 2\na_bits: 2\n"
+
+
+@pytest.fixture(autouse=True)
+def _recipe(dfsq: Callable) -> None:
+    Path("short.yaml").write_text(RECIPE)
+
+
+def test_a_run_tells_what_training_brought(dfsq: Callable) -> None:
+    run = dfsq(*SHORT, "-o", "a.safetensors", "--eval", "Set5", "--data", "benchmark")
+    assert run.code == 0, run.err
+    assert "points and weights trained for 20 steps" in run.out
+    assert "images set aside" in run.out and "dB lost at the start" in run.out
+    assert not Path("a.safetensors.training").exists()
+    assert dfsq("inspect", "a.safetensors").code == 0
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bytes(dfsq: Callable) -> None:
+    assert dfsq(*SHORT, "-o", "whole.safetensors", "--no-eval").code == 0
+    interrupted = """
+import os, signal, sys
+from calibration.methods.trained import TrainedNetwork
+from cli.main import main
+loss, number = TrainedNetwork.loss, int(sys.argv[1])
+def stopped(self, step, lr, hr):
+    if step == 7:
+        os.kill(os.getpid(), number)
+    return loss(self, step, lr, hr)
+TrainedNetwork.loss = stopped
+main(sys.argv[2:])
+"""
+    command = [*SHORT, "-o", "broken.safetensors", "--no-eval"]
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        run = subprocess.run(
+            [sys.executable, "-c", interrupted, str(int(number)), *command],
+            capture_output=True, text=True, check=False, env=os.environ, timeout=300,
+        )  # fmt: skip
+        assert run.returncode == code, run.stderr
+        assert "Traceback" not in run.stderr
+        assert Path("broken.safetensors.training").is_file() and not Path("broken.safetensors").exists()
+        again = dfsq(*command)
+        assert again.code == 0, again.err
+        assert Path("broken.safetensors").read_bytes() == Path("whole.safetensors").read_bytes()
+        assert not Path("broken.safetensors.training").exists()
+        Path("broken.safetensors").unlink()
+
+
+def test_the_state_of_another_run_is_a_usage_error(dfsq: Callable) -> None:
+    Path("a.safetensors.training").write_bytes(b"something else")
+    run = dfsq(*SHORT, "-o", "a.safetensors", "--no-eval")
+    assert run.code == 2
+    assert "is no state of a training run; start anew (--no-resume)" in run.err
+    assert len(run.err.strip().splitlines()) == 1
+    assert dfsq(*SHORT, "-o", "a.safetensors", "--no-eval", "--no-resume").code == 0
+
+
+def test_minutes_say_how_many_steps_they_are(dfsq: Callable) -> None:
+    run = dfsq(*SHORT, "-o", "a.safetensors", "--no-eval", "--minutes", "0.02")
+    assert run.code == 0, run.err
+    assert "0.02 minutes are about" in run.err and "steps here" in run.err
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (("--recipe", "fast", "--steps", "5"), "--steps"),
+        (("--recipe", "accurate", "--minutes", "5"), "--minutes"),
+        (("--recipe", "fast", "--no-resume"), "does not train"),
+        (("--recipe", "trained", "--max-drop", "1"), "--max-drop"),
+        (("--recipe", "trained", "--feedback"), "feedback"),
+        (("--recipe", "trained", "--steps", "0"), "--steps"),
+        (("--recipe", "trained", "--minutes", "nan"), "--minutes"),
+    ],
+)
+def test_flags_that_mean_nothing_together(dfsq: Callable, flags: tuple[str, ...], message: str) -> None:
+    run = dfsq("quantize", "model.pth", "--calib", "photos", "--no-eval", "-o", "a.safetensors", *flags)
+    assert run.code == 2
+    assert message in run.err
+    assert len(run.err.strip().splitlines()) == 1
+    assert not Path("a.safetensors").exists()
