@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from dfsq import load
+
 pytestmark = pytest.mark.slow
 
 SCRIPT = """
@@ -136,3 +138,18 @@ def test_a_failed_gate_is_told_once_and_the_report_written(dfsq: Callable) -> No
     (line,) = lines(run)
     assert "min-psnr failed" in line
     assert json.loads(run.stdout) == json.loads(Path("r.json").read_text())
+
+
+def test_two_processes_train_as_one_does(dfsq: Callable) -> None:
+    # Gradients of halves of a batch are added in another order: the same model but for the last bits of sums.
+    Path("short.yaml").write_text("method: trained\nsteps: 8\nbatch: 4\ncrop_size: 16\nw_bits: 3\na_bits: 3\n")
+    common = ("quantize", "model.pth", "--recipe", "short.yaml", *SMALL, "--patches", "2")
+    assert dfsq(*common, "-o", "one.safetensors").code == 0
+    for out in ("two.safetensors", "again.safetensors"):
+        run = torchrun(2, "-m", "dfsq", *common, "-o", out)
+        assert run.returncode == 0, run.stderr
+    assert Path("two.safetensors").read_bytes() == Path("again.safetensors").read_bytes()
+    one, two = load("one.safetensors"), load("two.safetensors")
+    x = torch.rand(1, 3, 24, 24)
+    with torch.no_grad():
+        assert (one(x) - two(x)).abs().mean() < 0.02 * (one(x) - load("model.pth")(x)).abs().mean()
