@@ -45,7 +45,9 @@ class Trained(ByTraining):
     """
 
     method: ClassVar[str] = "trained"
+    scope: ClassVar[str] = "body"
 
+    outside_bits: int | None = choice(8, "weights outside the body scope; null: full precision", limits=limits.BITS)
     weight_rate: float = choice(0.016, "of weights", limits=limits.RATE)
     level_rate: float = choice(0.001, "of the points that weights are rounded to", limits=limits.RATE)
     point_rate: float = choice(0.002, "of the points of inputs", limits=limits.RATE)
