@@ -51,9 +51,7 @@ class DDTB(ByTraining):
     steps: int = choice(60_000, "of training", limits=limits.STEPS)
     batch: int = choice(16, "crops in a step, of all processes together", limits=limits.BATCH)
     crop_size: int = choice(48, "height and width of a crop, LR pixels", limits=limits.PATCH_SIZE)
-    warm_up: int = choice(
-        4000, "steps in which gates learn to change nothing, and are not applied", limits=limits.STEPS
-    )
+    warm_up: int = choice(4000, "steps in which gates learn to do nothing, not applied", limits=limits.STEPS)
     halve_every: int = choice(10_000, "steps after which rates are halved, again and again", limits=limits.STEPS)
     rate: float = choice(0.0001, "of all but bounds", limits=limits.RATE)
     bound_rate: float = choice(0.01, "of bounds, for a network in 0–255; others in proportion", limits=limits.RATE)
@@ -64,9 +62,7 @@ class DDTB(ByTraining):
     weight_percent: float | None = choice(
         None, "percentile where weights are clipped, 100: nowhere; null: as published", limits=limits.PERCENT
     )
-    attention: float = choice(
-        1000.0, "weight of the attention loss, beside 1 for grey levels", limits=limits.LOSS_WEIGHT
-    )
+    attention: float = choice(1000.0, "weight of this loss, beside 1 for grey levels", limits=limits.LOSS_WEIGHT)
 
     def phrase(self) -> str:
         """What the method does, in a few words."""
