@@ -44,13 +44,13 @@ class Student:
             bounds = None
             if name in activations:
                 is_place = isinstance(old, Place)
-                channels = int(old.channels) if is_place else input_channels(old)  # type: ignore[arg-type]
+                channels = int(old.channels) if is_place else input_channels(old)
                 gate = TrainableGate(channels, generator) if name in gates else None
                 axis = Place.channel_axis if is_place else channel_axis(old)
                 bounds = TrainableBounds(activations[name], percent, gate, axis)
             if name in weights:
-                latent = LatentWeight(old.weight, weights[name])  # type: ignore[arg-type]
-                replaced[name] = LatentLayer(old, latent, bounds, old.bias, precision=precision)  # type: ignore[arg-type]
+                latent = LatentWeight(old.weight, weights[name])
+                replaced[name] = LatentLayer(old, latent, bounds, old.bias, precision=precision)
             elif bounds is not None:
                 replaced[name] = bounds
         device = next(model.parameters()).device
