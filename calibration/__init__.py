@@ -1,7 +1,7 @@
 """Calibration: everything that looks at data to choose the parameters of a quantized network."""
 
 from calibration.images import PatchStream
-from calibration.methods import FixedRanges, Integers, OnePass, Sequential, Trained
+from calibration.methods import DDTB, FixedRanges, Integers, OnePass, Sequential, Trained
 from calibration.pipeline import quantize, train
 from calibration.recipes.files import recipe
 from calibration.recipes.recipe import Recipe
@@ -10,6 +10,7 @@ from calibration.target import Target, quantize_within
 from calibration.training.sitting import Sitting
 
 __all__ = [
+    "DDTB",
     "FixedRanges",
     "Integers",
     "OnePass",

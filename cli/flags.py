@@ -13,10 +13,7 @@ def with_flags(message: str, group: click.Group) -> str:
     ```rgb_range``` becomes ``--rgb-range``, and ```no_resume``` ``--no-resume``; what no command has stays as it is.
     """
     options = [
-        option
-        for command in group.commands.values()
-        for option in command.params
-        if isinstance(option, click.Option)
+        option for command in group.commands.values() for option in command.params if isinstance(option, click.Option)
     ]
     flags = {option.name: option.opts[-1] for option in options}
     for option in options:

@@ -53,3 +53,6 @@ MINUTES = Limits(0.01, 100_000, "minutes")
 BATCH = Limits(1, 1024)
 RATE = Limits(0, 1)
 """Of training: nothing moves by more than its unit in a step."""
+LOSS_WEIGHT = Limits(0, 1_000_000)
+PERCENT = Limits(51, 100, "percent")
+"""Where an upper bound starts; the lower one is as far from the other end."""

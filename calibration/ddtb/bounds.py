@@ -46,6 +46,14 @@ class TrainableBounds(nn.Module):
                 lower, upper = lower * factors[:, 1], upper * factors[:, 0]
         return quantize(x, lower, upper, self.bits)
 
+    def get_extra_state(self) -> Tensor:
+        """Whether the gate is applied belongs to what a state dict restores."""
+        return torch.tensor(self.gated)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Inverse of :meth:`get_extra_state`."""
+        self.gated = bool(state)
+
     @torch.no_grad()
     def _start(self, x: Tensor) -> None:
         if not self.training:

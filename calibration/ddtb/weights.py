@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from calibration.ddtb.percentile import percentile
 from calibration.ddtb.straight_through import quantize
@@ -36,3 +36,21 @@ class WeightRounding:
         """What an artifact stores of ``weight``; it decodes to the bit to what the forward pass computed with."""
         weight = weight.detach().cpu()
         return BoundsWeight.nearest(weight, *self.bounds(weight), self.bits)
+
+
+class LatentWeight(nn.Module):
+    """A weight that is trained in full precision and rounded whenever it is used."""
+
+    def __init__(self, weight: Tensor, rounding: WeightRounding) -> None:
+        """``weight``: where to start from."""
+        super().__init__()
+        self.latent = nn.Parameter(weight.detach().clone())
+        self.rounding = rounding
+
+    def forward(self) -> Tensor:
+        """The weight as it is rounded now."""
+        return self.rounding(self.latent)
+
+    def frozen(self) -> BoundsWeight:
+        """What an artifact stores."""
+        return self.rounding.frozen(self.latent)

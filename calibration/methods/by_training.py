@@ -36,8 +36,6 @@ class ByTraining(Recipe):
     needs_hr: ClassVar[bool] = False
     """Whether the loss has HR images in it."""
 
-    outside_bits: int | None = choice(8, "weights outside the body scope; null: full precision", limits=limits.BITS)
-    scope: ClassVar[str] = "body"
     steps: int = choice(2000, "of training", limits=limits.STEPS)
     batch: int = choice(8, "crops in a step, of all processes together", limits=limits.BATCH)
     crop_size: int = choice(32, "height and width of a crop, LR pixels", limits=limits.PATCH_SIZE)

@@ -46,6 +46,7 @@ class Trained(ByTraining):
 
     method: ClassVar[str] = "trained"
 
+    outside_bits: int | None = choice(8, "weights outside the body scope; null: full precision", limits=limits.BITS)
     weight_rate: float = choice(0.016, "of weights, at 2 bits; half of it for every bit more", limits=limits.RATE)
     level_rate: float = choice(0.001, "of the points that weights are rounded to, likewise", limits=limits.RATE)
     point_rate: float = choice(0.002, "of the points of inputs, likewise", limits=limits.RATE)

@@ -1,0 +1,162 @@
+"""DDTB from end to end, on small networks and few steps."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import calibration
+import dfsq
+from calibration import DDTB, PatchStream
+from calibration.ddtb.maps import upsampler
+from calibration.methods.ddtb import TrainedBounds
+from calibration.progress import silent
+from dfsq import networks
+from dfsq.errors import UsageError
+from dfsq.model import SRModel
+from dfsq.networks import architectures
+from dfsq.nn import BoundsQuantizer
+
+SMALL = {
+    "edsr": {"scale": 2, "blocks": 2, "features": 8, "residual_scale": 1.0},
+    "rdn": {"scale": 2, "blocks": 2, "convs": 2, "features": 8, "growth": 8},
+    "srresnet": {"scale": 2, "blocks": 2, "features": 8, "bias": True},
+    "msrresnet": {"scale": 2, "blocks": 1, "features": 8},
+}
+
+
+def small(name: str) -> SRModel:
+    return networks.from_state(architectures()[name].build(**SMALL[name]).state_dict())
+
+
+def pictures(count: int = 12, side: int = 96) -> list[Any]:
+    generator = np.random.default_rng(3)
+    coarse = generator.integers(0, 256, (count, side // 8, side // 8, 3), dtype=np.uint8)
+    return [each.repeat(8, 0).repeat(8, 1) for each in coarse]
+
+
+def stream(**options: Any) -> PatchStream:
+    return PatchStream(pictures(), scale=2, patches=4, patch_size=48, **options)
+
+
+def recipe(**changes: Any) -> DDTB:
+    shared: dict[str, Any] = {"steps": 10, "batch": 4, "crop_size": 12, "warm_up": 3, "halve_every": 5, "ratio": 0.5}
+    return DDTB(**{"w_bits": 2, "a_bits": 2, "precision": "f32", **shared, **changes})
+
+
+def trained(model: SRModel, chosen: DDTB) -> tuple[TrainedBounds, Sequence[Tensor]]:
+    patches = [torch.rand(4, 3, 16, 16)]
+    start = chosen.start(model, patches, silent)
+    return chosen.trainable(model, start, patches, torch.float32), patches
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_an_artifact_gives_the_same_and_holds_no_latent_weights(name: str, tmp_path: Path) -> None:
+    model = small(name)
+    quantized = calibration.quantize(model, stream(), recipe(steps=6, warm_up=1))
+    path = tmp_path / "small.safetensors"
+    dfsq.save(quantized, path)
+    images = torch.rand(2, 3, 17, 20)
+    loaded = dfsq.load(path)
+    assert torch.equal(quantized(images), loaded(images))
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        names = set(file.keys())
+        assert not any("latent" in each for each in names)
+        for layer in model.body:
+            shape = model.net.get_submodule(layer).weight.shape
+            assert all(file.get_tensor(each).shape != shape for each in names if each.startswith(f"{layer}."))
+
+
+def test_all_kinds_of_parameters_are_trained() -> None:
+    model = small("srresnet")
+    trainable, _ = trained(model, recipe(warm_up=1, ratio=1.0))
+    before = {name: each.clone() for name, each in trainable.module.state_dict().items()}
+    optimizer = torch.optim.Adam([each for group in trainable.groups for each in group.parameters], lr=1e-3)
+    for step in range(3):
+        optimizer.zero_grad()
+        trainable.loss(step, torch.rand(4, 3, 12, 12), torch.rand(4, 3, 24, 24)).backward()
+        optimizer.step()
+    after = trainable.module.state_dict()
+    same = [name for name, each in before.items() if torch.equal(each, after[name])]
+    frozen = ("started", "unit", "_extra_state")
+    assert [name for name in same if not name.endswith(frozen)] == []
+
+
+def test_gates_are_applied_after_warm_up_alone() -> None:
+    trainable, _ = trained(small("edsr"), recipe(warm_up=2))
+    lr, hr = torch.rand(4, 3, 12, 12), torch.rand(4, 3, 24, 24)
+
+    def gates() -> int:
+        kinds = [each for each in trainable.frozen().modules() if isinstance(each, BoundsQuantizer)]
+        return sum(each.gate is not None for each in kinds)
+
+    assert gates() == 0
+    trainable.loss(1, lr, hr)
+    assert gates() == 0
+    early = {name: each.clone() for name, each in trainable.module.state_dict().items()}
+    trainable.loss(2, lr, hr)
+    assert gates() == 3  # half of six
+    trainable.module.load_state_dict(early)
+    assert gates() == 0
+
+
+def test_what_is_frozen_computes_what_is_trained() -> None:
+    trainable, patches = trained(small("rdn"), recipe())
+    with torch.no_grad():
+        assert torch.allclose(trainable.module(patches[0]), trainable.frozen()(patches[0]), atol=1e-5)
+
+
+def test_a_short_run_lowers_the_drop_on_images_that_it_never_saw() -> None:
+    chosen = recipe(steps=60, warm_up=6, halve_every=40, rate=0.001, bound_rate=0.05)
+    torch.manual_seed(0)
+    model = small("srresnet")
+    found = calibration.quantize(model, stream(), chosen).quantization
+    assert found is not None
+    assert found.calibration["drop"] < found.calibration["drop_before"] - 3
+
+
+def test_start_is_a_network_that_is_quantized_everywhere() -> None:
+    trainable, _ = trained(small("edsr"), recipe())
+    kinds = [each for each in trainable.frozen().modules() if isinstance(each, BoundsQuantizer)]
+    assert len(kinds) == 6
+    assert all(each.upper - each.lower > 0.1 for each in kinds)
+
+
+def test_lr_images_are_refused() -> None:
+    with pytest.raises(UsageError, match="needs HR images"):
+        calibration.quantize(small("edsr"), stream(is_lr=True), recipe())
+
+
+def test_a_batch_too_small_for_gates_is_refused() -> None:
+    with pytest.raises(UsageError, match="batch is 1; gates need at least 2"):
+        trained(small("edsr"), recipe(batch=1))
+
+
+def test_skipped_layers_stay_and_bits_are_chosen_by_name() -> None:
+    chosen = recipe(skip=("body.0.*",), layer_bits=(("body.1.body.2", 4),))
+    trainable, _ = trained(small("edsr"), chosen)
+    net = trainable.frozen().net
+    assert type(net.get_submodule("body.0.body.0")) is nn.Conv2d
+    layer = net.get_submodule("body.1.body.2")
+    assert layer.quantized_weight.bits == layer.input_quantizer.bits == 4
+    with pytest.raises(UsageError, match="matches nothing"):
+        trained(small("edsr"), recipe(skip=("nowhere",)))
+
+
+def test_a_short_run_is_the_schedule_in_small() -> None:
+    short = DDTB().with_steps(600)
+    assert (short.steps, short.warm_up, short.halve_every) == (600, 40, 100)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [("edsr", "tail.0.0"), ("rdn", "UPNet.0"), ("srresnet", "upscale.0"), ("msrresnet", "upconv1")],
+)
+def test_upsampler(name: str, layer: str) -> None:
+    assert upsampler(small(name), torch.rand(1, 3, 12, 12)) == layer
