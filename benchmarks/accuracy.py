@@ -2,7 +2,7 @@
 
     python -m benchmarks.accuracy --data DATA --update docs/accuracy.md
 
-DATA holds ``benchmark/SET``, ``checkpoints/`` and ``images/bsds500-train``. Takes some hours on two cores; every
+DATA holds ``benchmark/SET``, ``checkpoints/`` and ``images/bsds500-train``. Takes a day on two cores; every
 finished row is kept in ``--cache``, so that an interrupted run goes on where it stopped.
 """
 
@@ -20,7 +20,7 @@ import click
 import dfsq
 from benchmarks.networks import load, quantized
 from benchmarks.tables import replace
-from calibration import recipe
+from calibration import Recipe, recipe
 from dfsq.model import SRModel
 from dfsq.runtime import compile_quantizers, keep_freed_memory
 
@@ -33,7 +33,7 @@ SETS = {
     "CARN-M ×2": "Set14",
 }
 """Networks, and the set that each is scored on."""
-RECIPES = ("accurate", "fast", "paper", "mse-channel", "mse", "percentile", "minmax", "log2")
+RECIPES = ("trained", "accurate", "fast", "paper", "mse-channel", "mse", "percentile", "minmax", "log2")
 ABLATIONS: dict[str, dict[str, Any]] = {
     "accurate": {},
     "without error feedback": {"feedback": False},
@@ -56,9 +56,10 @@ Row = Mapping[str, float]
 @click.command()
 @click.option("--data", required=True, type=click.Path(path_type=Path, exists=True), help="Folder with the data.")
 @click.option("--only", multiple=True, help="Rows to measure, by a part of their key.  [default: all]")
+@click.option("--minutes", default=15.0, show_default=True, help="For every run of a recipe that trains.")
 @click.option("--cache", type=click.Path(path_type=Path), default=Path("accuracy.json"), show_default=True)
 @click.option("--update", type=click.Path(path_type=Path), help="File whose tables are replaced.  [default: print]")
-def main(data: Path, only: tuple[str, ...], cache: Path, update: Path | None) -> None:
+def main(data: Path, only: tuple[str, ...], minutes: float, cache: Path, update: Path | None) -> None:
     """Measure all rows that the cache lacks, then print the tables or put them into a file."""
     keep_freed_memory()
     compile_quantizers()
@@ -71,7 +72,7 @@ def main(data: Path, only: tuple[str, ...], cache: Path, update: Path | None) ->
         reference = f"{network} | FP32"
         if reference not in measured:
             measured[reference] = {"psnr": psnr(model, data, network)}
-        measured[key] = measure(model, data, network, name, bits, changes)
+        measured[key] = measure(model, data, network, recipe(name, w_bits=bits, a_bits=bits, **changes), minutes)
         cache.write_text(json.dumps(measured, indent=1))
     tables = {"recipes": recipe_table(measured), "ablation": ablation_table(measured)}
     for name, text in tables.items():
@@ -94,10 +95,10 @@ def jobs() -> Iterator[tuple[str, str, str, int, dict[str, Any]]]:
                 yield f"{network} | {label} | {bits}", network, "accurate", bits, own
 
 
-def measure(model: SRModel, data: Path, network: str, name: str, bits: int, changes: dict[str, Any]) -> Row:
-    """Y-PSNR, bytes and seconds of one quantization."""
+def measure(model: SRModel, data: Path, network: str, chosen: Recipe, minutes: float) -> Row:
+    """Y-PSNR, bytes and seconds of one quantization, of ``minutes`` where the recipe trains."""
     started = time.monotonic()
-    result = quantized(data, model, recipe(name, w_bits=bits, a_bits=bits, **changes))
+    result = quantized(data, model, chosen, minutes)
     seconds = time.monotonic() - started
     with TemporaryDirectory() as folder:
         size = dfsq.save(result, Path(folder) / "artifact.safetensors")

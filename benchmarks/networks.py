@@ -17,7 +17,7 @@ import torch
 
 import dfsq
 from benchmarks.tables import replace
-from calibration import PatchStream, Recipe, quantize, recipe
+from calibration import PatchStream, Recipe, Sitting, quantize, recipe, train
 from dfsq.model import SRModel
 from dfsq.runtime import keep_freed_memory
 from dfsq.version import __version__
@@ -76,8 +76,8 @@ def load(data: Path, name: str) -> SRModel:
     return dfsq.load(data / "checkpoints" / file, scale=scale)
 
 
-def quantized(data: Path, model: SRModel, chosen: Recipe) -> SRModel:
-    """``model`` quantized on patches of BSDS500 training images."""
+def quantized(data: Path, model: SRModel, chosen: Recipe, minutes: float | None = None) -> SRModel:
+    """``model`` quantized on patches of BSDS500 training images; ``minutes`` for recipes that train."""
     patches = PatchStream(
         [data / "images" / "bsds500-train"],
         scale=model.scale,
@@ -85,6 +85,8 @@ def quantized(data: Path, model: SRModel, chosen: Recipe) -> SRModel:
         patch_size=chosen.patch_size,
         seed=chosen.seed,
     )
+    if chosen.trains:
+        return train(model, patches, chosen, Sitting(minutes=minutes))
     return quantize(model, patches, chosen)
 
 
