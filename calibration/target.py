@@ -16,11 +16,11 @@ from calibration.methods.run import Calibration
 from calibration.models import check_full_precision
 from calibration.progress import Progress, silent
 from calibration.recipes.recipe import Recipe
+from calibration.scoring import scored
 from calibration.search import least_that_holds
 from dfsq import limits
 from dfsq.errors import UsageError
 from dfsq.evaluation.benchmarks import Benchmark
-from dfsq.evaluation.evaluator import evaluate
 from dfsq.evaluation.results import SetResult
 from dfsq.model import Quantization, SRModel
 from dfsq.nn import quantized_layers
@@ -117,7 +117,7 @@ def quantize_within(
     """
     planned = check(recipe, max_drop)
     check_full_precision(model)
-    full = _scores(model, held_out, "Full precision", progress)
+    full = scored(model, held_out, "Full precision", progress)
     search = _Search(Calibration(model, images, planned, progress, hold=True), held_out, full, max_drop, progress)
     if search.drop_after(0) > max_drop:
         search.ladder = ladder(search.run, progress)
@@ -151,7 +151,7 @@ class _Search:
             self._progress(what, done, total)
 
         model = self.run.quantized(plan_after(self.run.plan, self.ladder.steps[:steps]), progress)
-        drop = difference(self._full.mean, _scores(model, self._held_out, what, self._progress).mean).psnr_y
+        drop = difference(self._full.mean, scored(model, self._held_out, what, self._progress).mean).psnr_y
         made = Try(steps, drop)
         self._tries.append(made)
         if self._best is None or self._rank(made) < self._rank(self._best[0]):
@@ -192,16 +192,3 @@ def _mean_bits(model: SRModel) -> dict[str, float]:
     total = sum(size for size, _, _ in found)
     sides = {"mean_w_bits": 1, "mean_a_bits": 2}
     return {key: round(sum(each[0] * each[side] for each in found) / total, 2) for key, side in sides.items() if total}
-
-
-def _scores(model: SRModel, held_out: Benchmark, what: str, progress: Progress) -> SetResult:
-    done = 0
-
-    def count(_image: object) -> None:
-        nonlocal done
-        done += 1
-        progress(what, done, len(held_out.pairs))
-
-    progress(what, 0, len(held_out.pairs))
-    (result,) = evaluate(model, [held_out], on_image=count)
-    return result

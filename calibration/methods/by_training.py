@@ -141,6 +141,6 @@ class ByTraining(Recipe):
 def _steps_that_fit(trainable: loop.Trainable, crops: Crops, guard: Guard, sitting: Sitting, began: float) -> int:
     a_step = loop.seconds_per_step(trainable, crops)
     before = time.monotonic()
-    guard.drop(trainable.frozen(), "Timing")
+    guard.drop(trainable.frozen())
     scores = (loop.SCORES + 1) * (time.monotonic() - before)
     return sitting.steps_that_fit(a_step, time.monotonic() - began + scores)

@@ -79,7 +79,7 @@ def train(
     saved = time.monotonic()
     while True:
         if run.step in marks and run.step not in run.scores:
-            run.note(guard.drop(trainable.frozen(), f"Score after {run.step} steps" if run.step else "Start"))
+            run.note(guard.drop(trainable.frozen()))
         if run.step >= steps:
             break
         with Held() as signals:

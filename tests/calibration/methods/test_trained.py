@@ -53,7 +53,7 @@ class Judge:
     def __init__(self, full: SRModel) -> None:
         self.full = full
 
-    def drop(self, model: SRModel, what: str) -> float:
+    def drop(self, model: SRModel) -> float:
         return distance(model, self.full)
 
 

@@ -49,7 +49,7 @@ class Judge:
     def __init__(self, drops: Sequence[float] | None = None) -> None:
         self.drops = iter(drops) if drops is not None else None
 
-    def drop(self, model: nn.Module, what: str) -> float:
+    def drop(self, model: nn.Module) -> float:
         if self.drops is not None:
             return next(self.drops)
         return sum(each.double().abs().sum().item() for each in model.parameters())
