@@ -67,10 +67,10 @@ assert os.waitpid(start(), 0)[1] == 0
 """
 
 WORKER = """
-import time
+import os, time
 from dfsq import distributed
 distributed.end_with_launcher()
-print("started", flush=True)
+os.write(1, b"started\\n")  # in one piece, which print does not promise
 time.sleep(100)
 """
 
