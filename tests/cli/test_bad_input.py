@@ -82,7 +82,7 @@ def test_checkpoints(dfsq: Callable, command: str, name: str) -> None:
         ("quantize model.pth --bits 9", 2, "choose 2 to 8 bits"),
         ("quantize model.pth --bits 0", 2, "choose 2 to 8 bits"),
         ("quantize model.pth --bits four", 2, "no whole number; choose 2 to 8 bits; see 'dfsq quantize --help'"),
-        ("quantize model.pth --recipe best", 2, "known: accurate, fast, "),
+        ("quantize model.pth --recipe best", 2, "known: accurate, ddtb, fast, "),
         ("quantize model.pth --selector best", 2, "known: exact, kmeans, exhaustive"),
         ("quantize model.pth --selector exhaustive", 2, "subsets per channel"),
         ("quantize model.pth --weights best", 2, "known: minmax, mse, subset, symmetric"),

@@ -52,7 +52,7 @@ def test_json_is_reproducible_but_for_the_time(dfsq: Callable) -> None:
         (("--bits", "9"), "choose 2 to 8 bits"),
         (("--recipes", "a/my.yaml,b/my.yaml"), "two recipes are called 'my'"),
         (("--recipes", ","), "--recipes names none"),
-        (("--recipes", "best"), "known: accurate, fast, "),
+        (("--recipes", "best"), "known: accurate, ddtb, fast, "),
         (("--recipes", "best.yaml"), "cannot read the recipe"),
     ],
 )

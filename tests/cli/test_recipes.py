@@ -25,4 +25,4 @@ def test_a_file_of_0_1_is_shown_as_it_is_written_now(dfsq: Callable) -> None:
 def test_an_unknown_recipe(dfsq: Callable) -> None:
     run = dfsq("recipes", "show", "best")
     assert run.code == 2
-    assert run.err.startswith("dfsq: unknown recipe 'best'; known: accurate, fast, ")
+    assert run.err.startswith("dfsq: unknown recipe 'best'; known: accurate, ddtb, fast, ")
