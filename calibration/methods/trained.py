@@ -99,7 +99,6 @@ class TrainedNetwork:
         """``model`` in full precision; ``start``: quantized by the sequential method, with fixed ranges."""
         self._teacher = copied(model)
         self._start = start
-        self._precision = precision
         units = deviations(start, images)
         layers = {
             name: _latent(model.net.get_submodule(name), layer, units[name], precision)

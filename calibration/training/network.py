@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 
-import torch
 from torch import nn
 
 from calibration.training.latent import LatentLayer
@@ -25,10 +24,3 @@ def frozen(start: SRModel, student: SRModel) -> SRModel:
     """``start`` with its layers as they have become in ``student``."""
     layers = {name: each.frozen() for name, each in student.net.named_modules() if isinstance(each, LatentLayer)}
     return with_layers(start, layers)
-
-
-def set_precision(student: SRModel, precision: torch.dtype) -> None:
-    """Take the products of all trained layers in ``precision``."""
-    for layer in student.modules():
-        if isinstance(layer, LatentLayer):
-            layer.precision = precision
