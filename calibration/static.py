@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from calibration.selection import exact
-from dfsq.nn import SubsetQuantizer
+from dfsq.nn import ErrorFeedback, SubsetQuantizer
 from dfsq.quantizers.normalization import EPSILON, bin_index
 from dfsq.quantizers.universal import UniversalSet
 
@@ -22,7 +22,7 @@ class StaticObserver:
         """Note one batch."""
         self._seen.append(x.movedim(self._axis, -1).flatten(0, -2))
 
-    def quantizer(self, bits: int, universal: UniversalSet) -> SubsetQuantizer:
+    def quantizer(self, bits: int, universal: UniversalSet, feedback: ErrorFeedback | None = None) -> SubsetQuantizer:
         """The quantizer with the points that suit all values best, the squared error of every channel least."""
         x = torch.cat(self._seen)
         low, high = x.amin(0), x.amax(0)
@@ -33,4 +33,4 @@ class StaticObserver:
         histogram.scatter_add_(1, index, torch.ones_like(index))
         points = exact.select(histogram, universal, 2**bits)
         fixed = torch.stack([shift, spread])
-        return SubsetQuantizer(points, True, bits, universal, self._axis, fixed=fixed).to(x.device)
+        return SubsetQuantizer(points, True, bits, universal, self._axis, feedback=feedback, fixed=fixed).to(x.device)

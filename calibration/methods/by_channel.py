@@ -91,10 +91,14 @@ class ByChannel(Planned):
         points = select(self.selector, observer.histogram(), universal, bits, restarts=self.restarts, seed=self.seed)
         # Rounded to what the artifact stores.
         limit = None if self.headroom is None else (self.headroom * observer.spread()).bfloat16().float()
-        feedback = None
-        if self.feedback and sensitivity is not None:
-            feedback = ErrorFeedback(*triangle(sensitivity.inputs))
+        feedback = self.passing_errors(sensitivity)
         return SubsetQuantizer(points, observer.signed, bits, universal, channel_axis(layer), limit, feedback)
+
+    def passing_errors(self, sensitivity: Sensitivity | None) -> ErrorFeedback | None:
+        """Error feedback by ``sensitivity``, where the recipe has it and that is known."""
+        if not self.feedback or sensitivity is None:
+            return None
+        return ErrorFeedback(*triangle(sensitivity.inputs))
 
     def refined(
         self,

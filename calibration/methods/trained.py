@@ -26,13 +26,15 @@ from calibration.static import StaticObserver
 from calibration.training.deviations import deviations
 from calibration.training.latent import LatentLayer
 from calibration.training.network import frozen, with_layers
-from calibration.training.points import TrainedPoints
+from calibration.training.points import trained_points
 from calibration.training.schedule import Cosine, Group
 from calibration.training.weights import latent_of
 from dfsq import limits
 from dfsq.model import SRModel
 from dfsq.nn import QuantizedLayer, SubsetQuantizer, channel_axis, quantized_layers
 from dfsq.runtime import compiled_quantizers
+
+_RANGES = ("fixed", "sample")
 
 
 @register
@@ -46,6 +48,14 @@ class Trained(ByTraining):
 
     method: ClassVar[str] = "trained"
 
+    ranges: str = choice("fixed", "of activations: fixed per channel, or of every sample's channels", known=_RANGES)
+    feedback: bool = choice(False, "round channels one after the other, errors passed on")
+    headroom: float | None = choice(
+        1.5,
+        "saturate beyond this multiple of the spread seen; null: never",
+        limits=limits.HEADROOM,
+        only={"ranges": ("sample",)},
+    )
     outside_bits: int | None = choice(8, "weights outside the body scope; null: full precision", limits=limits.BITS)
     weight_rate: float = choice(0.016, "of weights, at 2 bits; half of it for every bit more", limits=limits.RATE)
     level_rate: float = choice(0.001, "of the points that weights are rounded to, likewise", limits=limits.RATE)
@@ -58,9 +68,9 @@ class Trained(ByTraining):
         return f"points and weights trained for {self.steps} steps"
 
     def start(self, model: SRModel, patches: Sequence[Tensor], progress: Progress) -> SRModel:
-        """The model by the sequential method, with fixed ranges."""
-        shared = {name: value for name, value in vars(self).items() if name in _Start.choices()}
-        recipe = _Start(**shared)
+        """The model by the sequential method."""
+        method = _FixedRanges if self.ranges == "fixed" else Sequential
+        recipe = method(**{name: value for name, value in vars(self).items() if name in method.choices()})
         with compiled_quantizers(patches[0].device.type):
             run = Calibration(model, patches, recipe, progress)
             return run.quantized(run.plan, progress)
@@ -73,8 +83,8 @@ class Trained(ByTraining):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Start(Sequential):
-    """What training starts from."""
+class _FixedRanges(Sequential):
+    """The sequential method, with ranges that are fixed per channel."""
 
     def observer(self, layer: nn.Module, extremes: ChannelRanges | None = None) -> StaticObserver:  # type: ignore[override]
         """Holds what the layer is given."""
@@ -85,9 +95,9 @@ class _Start(Sequential):
         self, layer: nn.Module, observer: Observer, bits: int, sensitivity: Sensitivity | None
     ) -> SubsetQuantizer:
         """Points within the range that ``observer`` has seen."""
-        del layer, sensitivity
+        del layer
         assert isinstance(observer, StaticObserver)
-        return observer.quantizer(bits, self.universal_set)
+        return observer.quantizer(bits, self.universal_set, self.passing_errors(sensitivity))
 
 
 class TrainedNetwork:
@@ -96,7 +106,7 @@ class TrainedNetwork:
     def __init__(
         self, model: SRModel, start: SRModel, images: Sequence[Tensor], recipe: Trained, precision: torch.dtype
     ) -> None:
-        """``model`` in full precision; ``start``: quantized by the sequential method, with fixed ranges."""
+        """``model`` in full precision; ``start``: quantized by the sequential method."""
         self._teacher = copied(model)
         self._start = start
         units = deviations(start, images)
@@ -136,9 +146,5 @@ def _latent(
     layer: Layer, start: QuantizedLayer, units: tuple[Tensor | None, Tensor | None], precision: torch.dtype
 ) -> LatentLayer:
     inputs, (unit, out) = start.input_quantizer, units
-    points = None
-    if isinstance(inputs, SubsetQuantizer) and unit is not None and inputs.fixed is not None:
-        shift, spread = inputs.fixed
-        levels = inputs.universal.values(inputs.points) * spread[:, None] + shift[:, None]
-        points = TrainedPoints(levels, unit, inputs.bits, channel_axis(layer))
+    points = trained_points(inputs, unit) if isinstance(inputs, SubsetQuantizer) and unit is not None else None
     return LatentLayer(layer, latent_of(start.quantized_weight, layer.weight), points, start.bias, out, precision)

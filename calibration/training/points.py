@@ -2,40 +2,103 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor, nn
 
 from calibration.training.levels import nearest_level
 from dfsq.nn import SubsetQuantizer
-from dfsq.quantizers.normalization import EPSILON
-from dfsq.quantizers.universal import UniversalSet
+from dfsq.quantizers.normalization import EPSILON, by_sample
 
 
 class TrainedPoints(nn.Module):
-    """Points of a layer's input, per channel and fixed for all images, in units of the channel's standard deviation."""
+    """Points of a layer's input, a row of them for every channel."""
 
     unit: Tensor
+    limit: Tensor
 
-    def __init__(self, levels: Tensor, unit: Tensor, bits: int, channel_axis: int) -> None:
-        """``levels``: where to start, float32 ``(C, 2^bits)``; ``unit``: standard deviations, ``(C,)``, positive."""
+    def __init__(self, quantizer: SubsetQuantizer, levels: Tensor, unit: Tensor) -> None:
+        """``quantizer``: where to start; ``levels``: its points, float32 ``(C, 2^bits)``; ``unit``: what one step of
+        its rate is worth, ``(C,)``, positive."""
         super().__init__()
-        self.bits = bits
-        self.channel_axis = channel_axis
+        self.bits, self.universal, self.signed = quantizer.bits, quantizer.universal, quantizer.signed
+        self.channel_axis = quantizer.channel_axis
+        self.feedback = quantizer.feedback
         self.register_buffer("unit", unit)
         self.points = nn.Parameter((levels / unit[:, None]).T.contiguous())
 
-    def levels(self) -> Tensor:
-        """The points in the unit of the input: ``(2^bits, C)``, ascending."""
+    def sorted(self) -> Tensor:
+        """The points, ``(2^bits, C)``, ascending."""
         return self.points.sort(0).values * self.unit
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x``, channels on ``channel_axis``, rounded to the points."""
-        return nearest_level(x, self.levels(), self.channel_axis)
+        """``x``, samples on axis 0, channels on ``channel_axis``, rounded to the points."""
+        return nearest_level(x, self.levels(x.detach()), self.channel_axis, self.feedback)
+
+    @abstractmethod
+    def levels(self, x: Tensor) -> Tensor:
+        """The points in the unit of ``x``: ``(2^bits, C)``, or ``(N, 2^bits, C)`` for every sample; ascending."""
+
+    @abstractmethod
+    def frozen(self) -> SubsetQuantizer:
+        """As it is stored."""
+
+
+class FixedPoints(TrainedPoints):
+    """Points that are the same for all images, in units of the channel's standard deviation."""
+
+    def __init__(self, quantizer: SubsetQuantizer, unit: Tensor) -> None:
+        """``quantizer`` with ``fixed`` ranges; ``unit``: standard deviations, ``(C,)``, positive."""
+        assert quantizer.fixed is not None
+        shift, spread = quantizer.fixed.view(2, -1, 1)
+        super().__init__(quantizer, quantizer.universal.values(quantizer.points) * spread + shift, unit)
+
+    def levels(self, x: Tensor) -> Tensor:
+        """The points, whatever ``x``."""
+        del x
+        return self.sorted()
 
     def frozen(self) -> SubsetQuantizer:
         """As it is stored: points to 1/2048 of the range that they span, which is fixed per channel."""
-        levels, universal = self.levels().detach().cpu(), UniversalSet()
+        levels = self.sorted().detach().cpu()
         low, high = levels[0], levels[-1]
         fixed = torch.stack([(low + high) / 2, (high - low) / 2 + EPSILON])
-        numerators = ((levels - fixed[0]) / fixed[1] * universal.denominator).round().long().T.contiguous()
-        return SubsetQuantizer(numerators, True, self.bits, universal, self.channel_axis, fixed=fixed)
+        numerators = ((levels - fixed[0]) / fixed[1] * self.universal.denominator).round().long().T.contiguous()
+        return SubsetQuantizer(
+            numerators, True, self.bits, self.universal, self.channel_axis, feedback=self.feedback, fixed=fixed
+        )
+
+
+class SamplePoints(TrainedPoints):
+    """Points in units of the range that a sample's channel has (DFSQ §3.1); gradients take the range as given."""
+
+    def __init__(self, quantizer: SubsetQuantizer) -> None:
+        """``quantizer``: without ``fixed`` ranges."""
+        points = quantizer.universal.values(quantizer.points)
+        super().__init__(quantizer, points, points.square().mean(1).sqrt().clamp_min(1 / 64))
+        self.register_buffer("limit", quantizer.limit)
+
+    def levels(self, x: Tensor) -> Tensor:
+        """The points in the range of every sample."""
+        samples = by_sample(x, self.channel_axis)
+        low, high = samples.amin(1), samples.amax(1)
+        shift = samples.mean(1) if self.signed else torch.zeros_like(low)
+        spread = torch.maximum(high - shift, shift - low) + EPSILON
+        if self.limit is not None:
+            spread = torch.minimum(spread, self.limit)
+        return shift[:, None] + spread[:, None] * self.sorted().clamp(-1, 1)
+
+    def frozen(self) -> SubsetQuantizer:
+        """As it is stored: points to 1/1024 of the range."""
+        most = self.universal.denominator
+        numerators = (self.sorted().detach().cpu().clamp(-1, 1) * most).round().long().T.contiguous()
+        limit = None if self.limit is None else self.limit.cpu()
+        return SubsetQuantizer(
+            numerators, self.signed, self.bits, self.universal, self.channel_axis, limit, self.feedback
+        )
+
+
+def trained_points(quantizer: SubsetQuantizer, unit: Tensor) -> TrainedPoints:
+    """The trained form of ``quantizer``, whose channels have the standard deviations ``unit`` ``(C,)``."""
+    return SamplePoints(quantizer) if quantizer.fixed is None else FixedPoints(quantizer, unit)

@@ -4,12 +4,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from calibration.compensation import triangle
+from calibration.observer import HistogramObserver
+from calibration.selection import select
 from calibration.static import StaticObserver
 from calibration.training.latent import LatentLayer
-from calibration.training.points import TrainedPoints
+from calibration.training.points import TrainedPoints, trained_points
 from calibration.training.weights import SubsetLatent, UniformLatent, latent_of
 from calibration.weights import quantize_weight
-from dfsq.nn import SubsetQuantizer, channel_axis
+from dfsq.nn import ErrorFeedback, SubsetQuantizer, channel_axis
 from dfsq.quantizers.universal import UniversalSet
 
 UNIVERSAL = UniversalSet()
@@ -22,14 +25,24 @@ LAYERS = {
 }
 
 
-def trained_points(x: Tensor, axis: int, bits: int) -> TrainedPoints:
-    observer = StaticObserver(axis)
+def quantizer_for(ranges: str, x: Tensor, axis: int, bits: int, feedback: bool = False) -> SubsetQuantizer:
+    """Selected points for ``x``, in ``fixed`` ranges or in those of every ``sample``."""
+    errors = None
+    if feedback:
+        mixing = torch.randn(x.shape[axis], 40).double()
+        errors = ErrorFeedback(*triangle(mixing @ mixing.T))
+    if ranges == "fixed":
+        static = StaticObserver(axis)
+        static.observe(x)
+        return static.quantizer(bits, UNIVERSAL, errors)
+    observer = HistogramObserver(UNIVERSAL, axis)
     observer.observe(x)
-    quantizer = observer.quantizer(bits, UNIVERSAL)
-    assert quantizer.fixed is not None
-    shift, spread = quantizer.fixed
-    levels = UNIVERSAL.values(quantizer.points) * spread[:, None] + shift[:, None]
-    return TrainedPoints(levels, x.movedim(axis, -1).flatten(0, -2).std(0), bits, axis)
+    points = select("exact", observer.histogram(), UNIVERSAL, bits, restarts=1, seed=0)
+    return SubsetQuantizer(points, observer.signed, bits, UNIVERSAL, axis, 0.9 * observer.spread(), errors)
+
+
+def points_for(x: Tensor, axis: int, bits: int, ranges: str = "fixed") -> TrainedPoints:
+    return trained_points(quantizer_for(ranges, x, axis, bits), x.movedim(axis, -1).flatten(0, -2).std(0))
 
 
 def disturb(module: nn.Module) -> None:
@@ -41,13 +54,14 @@ def disturb(module: nn.Module) -> None:
 
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("method", ["subset", "minmax"])
+@pytest.mark.parametrize("ranges", ["fixed", "sample"])
 @pytest.mark.parametrize("bits", [2, 4])
-def test_a_frozen_layer_does_what_the_trained_one_did(kind: str, method: str, bits: int) -> None:
+def test_a_frozen_layer_does_what_the_trained_one_did(kind: str, method: str, ranges: str, bits: int) -> None:
     layer, x = LAYERS[kind]()
     axis = channel_axis(layer)
     weight = latent_of(quantize_weight(layer.weight, method, bits, UNIVERSAL), layer.weight)
     unit = None if layer.bias is None else torch.rand_like(layer.bias) + 0.5
-    trained = LatentLayer(layer, weight, trained_points(x, axis, bits), layer.bias, unit)
+    trained = LatentLayer(layer, weight, points_for(x, axis, bits, ranges), layer.bias, unit)
     disturb(trained)
     frozen = trained.frozen()
     # Points are stored to 1/2048 of their range, and values near a midpoint may go to its other side.
@@ -56,7 +70,23 @@ def test_a_frozen_layer_does_what_the_trained_one_did(kind: str, method: str, bi
     stored = frozen.input_quantizer
     assert isinstance(stored, SubsetQuantizer)
     assert torch.equal(frozen.quantized_weight.dequantize(), frozen.weight)
-    assert all(len(channel.unique()) <= 2**bits for channel in stored(x).movedim(axis, 0).flatten(1))
+    for part in [x] if ranges == "fixed" else x.split(1):
+        assert all(len(channel.unique()) <= 2**bits for channel in stored(part).movedim(axis, 0).flatten(1))
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("ranges", ["fixed", "sample"])
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("feedback", [False, True])
+def test_points_start_as_they_were_selected(kind: str, ranges: str, positive: bool, feedback: bool) -> None:
+    layer, x = LAYERS[kind]()
+    x = x.abs() if positive else x
+    axis = channel_axis(layer)
+    quantizer = quantizer_for(ranges, x, axis, 3, feedback)
+    trained = trained_points(quantizer, torch.rand(x.shape[axis]) + 0.5)
+    # Sums in another order may take a value to the other side of a midpoint, and what is handed on from it too.
+    same = ((quantizer(x) - trained(x)).abs() < 1e-4).float().mean()
+    assert same > (0.98 if feedback else 0.999)
 
 
 def test_a_latent_weight_starts_as_the_weight_was_rounded() -> None:
@@ -84,7 +114,7 @@ def test_weights_of_zeros_are_no_obstacle(method: str) -> None:
 def test_all_parameters_get_gradients() -> None:
     layer, x = LAYERS["3x3"]()
     weight = latent_of(quantize_weight(layer.weight, "subset", 2, UNIVERSAL), layer.weight)
-    trained = LatentLayer(layer, weight, trained_points(x, 1, 2), layer.bias)
+    trained = LatentLayer(layer, weight, points_for(x, 1, 2), layer.bias)
     trained(x).square().sum().backward()
     assert all(each.grad is not None and each.grad.any() for each in trained.parameters())
     assert {name for name, _ in trained.named_parameters()} == {
@@ -98,7 +128,7 @@ def test_all_parameters_get_gradients() -> None:
 def test_products_in_half_precision_leave_the_rest_in_float32() -> None:
     layer, x = LAYERS["3x3"]()
     weight = latent_of(quantize_weight(layer.weight, "subset", 2, UNIVERSAL), layer.weight)
-    trained = LatentLayer(layer, weight, trained_points(x, 1, 2), layer.bias)
+    trained = LatentLayer(layer, weight, points_for(x, 1, 2), layer.bias)
     exact = trained(x)
     trained.precision = torch.bfloat16
     rough = trained(x)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from calibration.training import levels as module
 from calibration.training.levels import nearest_level
+from dfsq.nn import ErrorFeedback
 
 
 @pytest.fixture(params=["C", "torch"])
@@ -44,6 +45,36 @@ def test_values_and_gradients(implementation: str, shape: tuple[int, ...], axis:
     torch.testing.assert_close(result.movedim(axis, -1).reshape(-1, channels), expected.float(), rtol=0, atol=0)
     torch.testing.assert_close(got[0].movedim(axis, -1).reshape(-1, channels), to_x.float(), rtol=0, atol=0)
     torch.testing.assert_close(got[1], to_levels.float(), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("feedback", [False, True])
+def test_samples_with_levels_of_their_own_are_rounded_one_by_one(implementation: str, feedback: bool) -> None:
+    errors = ErrorFeedback(torch.randperm(7), torch.rand(7, 7).triu(1) / 4 + torch.eye(7)) if feedback else None
+    x, levels = torch.randn(3, 7, 9, 10), torch.randn(3, 4, 7).sort(1).values
+    weights = torch.randn_like(x)
+    batch = [each.clone().requires_grad_() for each in (x, levels)]
+    result = nearest_level(*batch, 1, errors)
+    grads = torch.autograd.grad((result * weights).sum(), batch)
+    for sample in range(3):
+        alone = [x[sample : sample + 1].clone().requires_grad_(), levels[sample].clone().requires_grad_()]
+        expected = nearest_level(*alone, 1, errors)
+        to_x, to_levels = torch.autograd.grad((expected * weights[sample]).sum(), alone)
+        assert torch.equal(result[sample], expected[0])
+        assert torch.equal(grads[0][sample], to_x[0])
+        torch.testing.assert_close(grads[1][sample], to_levels)
+
+
+def test_errors_that_are_handed_on_worked_by_hand(implementation: str) -> None:
+    # Channel 1 first: 0.4 becomes 0, and a half of that error is taken from channel 0, 0.6 - 0.2: it becomes 0 too.
+    feedback = ErrorFeedback(torch.tensor([1, 0]), torch.tensor([[1.0, 0.5], [0.0, 1.0]]))
+    levels = torch.tensor([[0.0, 0.0], [1.0, 1.0]], requires_grad=True)
+    x = torch.tensor([[0.6, 0.4], [0.6, 0.6], [1.2, 1.8]], requires_grad=True)
+    result = nearest_level(x[None], levels, -1, feedback)[0]
+    assert result.tolist() == [[0, 0], [1, 1], [1, 1]]
+    result.backward(torch.tensor([[1.0, 2.0], [4.0, 8.0], [16.0, 32.0]]))
+    assert x.grad is not None and levels.grad is not None
+    assert x.grad.tolist() == [[1, 2], [4, 8], [16, 0]]  # 1.2 - 0.4 lies within the levels
+    assert levels.grad.tolist() == [[1, 2], [20, 40]]
 
 
 def test_a_table_worked_by_hand(implementation: str) -> None:
