@@ -16,7 +16,6 @@ from calibration.layers import Layer, Observer
 from calibration.methods.by_training import ByTraining
 from calibration.methods.run import Calibration
 from calibration.methods.sequential import Sequential
-from calibration.models import copied
 from calibration.progress import Progress
 from calibration.ranges import ChannelRanges
 from calibration.recipes.choice import choice
@@ -25,7 +24,7 @@ from calibration.sensitivity import Sensitivity
 from calibration.static import StaticObserver
 from calibration.training.deviations import deviations
 from calibration.training.latent import LatentLayer
-from calibration.training.network import frozen, with_layers
+from calibration.training.network import frozen, in_precision, with_layers
 from calibration.training.points import trained_points
 from calibration.training.schedule import Cosine, Group
 from calibration.training.weights import latent_of
@@ -107,7 +106,7 @@ class TrainedNetwork:
         self, model: SRModel, start: SRModel, images: Sequence[Tensor], recipe: Trained, precision: torch.dtype
     ) -> None:
         """``model`` in full precision; ``start``: quantized by the sequential method."""
-        self._teacher = copied(model)
+        self._teacher = in_precision(model, precision)
         self._start = start
         units = deviations(start, images)
         layers = {

@@ -6,9 +6,9 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from calibration.layers import Layer
+from calibration.training.precision import product
 from dfsq.nn import InputQuantizer, QuantizedLayer, counterpart
 from dfsq.quantizers.weights import QuantizedWeight
 
@@ -70,14 +70,8 @@ class LatentLayer(nn.Module):
         """What the layer makes of ``x``, float32."""
         if self.inputs is not None:
             x = self.inputs(x)
-        to = self.precision
-        (layer,) = self._layer
-        bias = None if self.bias is None else (self.bias * self.unit).to(to)
-        if isinstance(layer, nn.Linear):
-            return F.linear(x.to(to), self.weight().to(to), bias).float()
-        weight = self.weight().to(to).contiguous(memory_format=torch.channels_last)
-        result: Tensor = layer._conv_forward(x.to(to), weight, bias).float()
-        return result
+        bias = None if self.bias is None else self.bias * self.unit
+        return product(self._layer[0], x, self.weight(), bias, self.precision)
 
     def frozen(self) -> QuantizedLayer:
         """The quantized layer that this has become."""

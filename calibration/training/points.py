@@ -16,7 +16,6 @@ class TrainedPoints(nn.Module):
     """Points of a layer's input, a row of them for every channel."""
 
     unit: Tensor
-    limit: Tensor
 
     def __init__(self, quantizer: SubsetQuantizer, levels: Tensor, unit: Tensor) -> None:
         """``quantizer``: where to start; ``levels``: its points, float32 ``(C, 2^bits)``; ``unit``: what one step of
@@ -73,11 +72,14 @@ class FixedPoints(TrainedPoints):
 class SamplePoints(TrainedPoints):
     """Points in units of the range that a sample's channel has (DFSQ §3.1); gradients take the range as given."""
 
+    limit: Tensor | None
+
     def __init__(self, quantizer: SubsetQuantizer) -> None:
         """``quantizer``: without ``fixed`` ranges."""
         points = quantizer.universal.values(quantizer.points)
         super().__init__(quantizer, points, points.square().mean(1).sqrt().clamp_min(1 / 64))
-        self.register_buffer("limit", quantizer.limit)
+        limit = None if quantizer.limit is None else quantizer.limit.clone()  # not made for inference alone
+        self.register_buffer("limit", limit, persistent=False)
 
     def levels(self, x: Tensor) -> Tensor:
         """The points in the range of every sample."""

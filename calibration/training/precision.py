@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+from calibration.layers import Layer
 from dfsq.engines.processor import instruction_set
 
 PRECISIONS = ("auto", "f32", "bf16")
@@ -18,3 +21,27 @@ def dtype_of(precision: str, device: torch.device) -> torch.dtype:
         fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else instruction_set(limited=True) in _FAST
         precision = "bf16" if fast else "f32"
     return {"f32": torch.float32, "bf16": torch.bfloat16}[precision]
+
+
+def product(layer: Layer, x: Tensor, weight: Tensor, bias: Tensor | None, precision: torch.dtype) -> Tensor:
+    """What ``layer`` makes of ``x`` with this ``weight`` and ``bias``, float32: products in ``precision``."""
+    bias = None if bias is None else bias.to(precision)
+    if isinstance(layer, nn.Linear):
+        return F.linear(x.to(precision), weight.to(precision), bias).float()
+    rows = weight.to(precision).contiguous(memory_format=torch.channels_last)
+    result: Tensor = layer._conv_forward(x.to(precision), rows, bias).float()
+    return result
+
+
+class InPrecision(nn.Module):
+    """A layer as it is, but for the precision of its products."""
+
+    def __init__(self, layer: Layer, precision: torch.dtype) -> None:
+        super().__init__()
+        self._layer = [layer]  # in a list: nothing of it is trained
+        self.precision = precision
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the layer makes of ``x``, float32."""
+        (layer,) = self._layer
+        return product(layer, x, layer.weight, layer.bias, self.precision)

@@ -6,8 +6,6 @@ lie up to half a step outside the bounds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -23,33 +21,34 @@ def quantize(x: Tensor, lower: Tensor, upper: Tensor, bits: int) -> Tensor:
     ``lower`` and ``upper``: floats ``()``, or one a sample, ``(N, 1, …)`` with the axes of ``x``. Halves are rounded to
     even codes. Where ``upper`` is not above ``lower``, every value becomes ``upper``.
     """
-    scale, first, last = grid(lower, upper, bits)
+    scale, first, last = _grid(lower, upper, bits)
     return _codes(x, lower, upper, scale, first, last).add_(first).div_(scale)
 
 
 def encode(x: Tensor, lower: Tensor, upper: Tensor, bits: int) -> Tensor:
     """Which of the :func:`levels` :func:`quantize` makes of ``x``: uint8, shape of ``x``, in 0…2^bits − 1."""
-    return _codes(x, lower, upper, *grid(lower, upper, bits)).to(torch.uint8)
+    return _codes(x, lower, upper, *_grid(lower, upper, bits)).to(torch.uint8)
 
 
 def levels(lower: Tensor, upper: Tensor, bits: int) -> Tensor:
     """What the codes 0…2^bits − 1 stand for: floats ``(2^bits, *lower.shape)``, ascending; all alike for one level."""
-    scale, first, last = grid(lower, upper, bits)
+    scale, first, last = _grid(lower, upper, bits)
     codes = torch.arange(2**bits, dtype=lower.dtype, device=lower.device).view(-1, *[1] * lower.dim())
     return torch.minimum(codes, last).add(first).div(scale)
 
 
-def grid(
-    lower: Tensor, upper: Tensor, bits: int, rounded: Callable[[Tensor], Tensor] = torch.round
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Scale, first and last of a grid: code k in 0…last stands for (k + first) / scale. All have the bounds' shape.
+def per_distance(lower: Tensor, upper: Tensor) -> Tensor:
+    """1 / (upper − lower), 0 where there is but one level: floats, shape of the bounds."""
+    apart = upper - lower > _LEAST
+    return torch.where(apart, 1 / torch.where(apart, upper - lower, 1.0), 0.0)
 
-    ``rounded`` makes ``first`` an integer, for who needs a gradient from it.
-    """
+
+def _grid(lower: Tensor, upper: Tensor, bits: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Scale, first and last of a grid: code k in 0…last stands for (k + first) / scale. All have the bounds' shape."""
     steps = 2**bits - 1
     apart = upper - lower > _LEAST
     scale = torch.where(apart, steps / torch.where(apart, upper - lower, 1.0), 1.0)
-    first = torch.where(apart, rounded(lower * scale), upper)
+    first = torch.where(apart, torch.round(lower * scale), upper)
     return scale, first, torch.where(apart, float(steps), 0.0).to(scale)
 
 
