@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 import dfsq
+from benchmarks import training
 from benchmarks.networks import load, quantized
 from benchmarks.tables import replace
 from calibration import Recipe, recipe
@@ -71,10 +72,16 @@ def main(data: Path, only: tuple[str, ...], minutes: float, cache: Path, update:
         model = load(data, network)
         reference = f"{network} | FP32"
         if reference not in measured:
-            measured[reference] = {"psnr": psnr(model, data, network)}
-        measured[key] = measure(model, data, network, recipe(name, w_bits=bits, a_bits=bits, **changes), minutes)
+            measured[reference] = scores(model, data, network)
+        chosen = recipe(name, w_bits=bits, a_bits=bits, **changes)
+        measured[key] = measure(model, data, network, chosen, None if "steps" in changes else minutes)
         cache.write_text(json.dumps(measured, indent=1))
-    tables = {"recipes": recipe_table(measured), "ablation": ablation_table(measured)}
+    tables = {
+        "recipes": recipe_table(measured),
+        "ablation": ablation_table(measured),
+        "trained": training.table(measured, SETS, BITS),
+        "trained-ablation": training.ablation_table(measured),
+    }
     for name, text in tables.items():
         if update is None:
             click.echo(text)
@@ -93,21 +100,26 @@ def jobs() -> Iterator[tuple[str, str, str, int, dict[str, Any]]]:
             for bits in BITS:
                 own = {**changes, "avg_bits": float(bits)} if "avg_bits" in changes else changes
                 yield f"{network} | {label} | {bits}", network, "accurate", bits, own
+    for label, changes in training.ABLATIONS.items():
+        yield training.key_of(label), training.NETWORK, "trained", training.BITS, {"steps": training.STEPS, **changes}
 
 
-def measure(model: SRModel, data: Path, network: str, chosen: Recipe, minutes: float) -> Row:
-    """Y-PSNR, bytes and seconds of one quantization, of ``minutes`` where the recipe trains."""
+def measure(model: SRModel, data: Path, network: str, chosen: Recipe, minutes: float | None) -> Row:
+    """Scores, bytes and seconds of one quantization, of ``minutes`` where the recipe trains; None: of its steps."""
     started = time.monotonic()
     result = quantized(data, model, chosen, minutes)
     seconds = time.monotonic() - started
     with TemporaryDirectory() as folder:
         size = dfsq.save(result, Path(folder) / "artifact.safetensors")
-    return {"psnr": psnr(result, data, network), "bytes": size, "seconds": seconds}
+    row = {**scores(result, data, network), "bytes": size, "seconds": seconds}
+    return row | training.figures(result) if chosen.trains else row
 
 
-def psnr(model: SRModel, data: Path, network: str) -> float:
-    """Mean Y-PSNR on the network's set, in dB."""
-    return dfsq.evaluate(model, data / "benchmark", [SETS[network]])[0].mean.psnr_y
+def scores(model: SRModel, data: Path, network: str) -> Row:
+    """Mean Y-PSNR in dB: ``psnr`` on the network's set, and on Set5."""
+    names = dict.fromkeys((SETS[network], "Set5"))
+    found = {each.name: each.mean.psnr_y for each in dfsq.evaluate(model, data / "benchmark", list(names))}
+    return {"psnr": found[SETS[network]], "Set5": found["Set5"]}
 
 
 def recipe_table(measured: Mapping[str, Row]) -> str:

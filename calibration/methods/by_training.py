@@ -6,7 +6,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -33,9 +33,6 @@ from dfsq.version import __version__
 class ByTraining(Recipe):
     """A run of steps on fresh crops; what a step is, each method says."""
 
-    needs_hr: ClassVar[bool] = False
-    """Whether the loss has HR images in it."""
-
     steps: int = choice(2000, "of training", limits=limits.STEPS)
     batch: int = choice(8, "crops in a step, of all processes together", limits=limits.BATCH)
     crop_size: int = choice(32, "height and width of a crop, LR pixels", limits=limits.PATCH_SIZE)
@@ -45,6 +42,11 @@ class ByTraining(Recipe):
     def trains(self) -> bool:
         """That it does."""
         return True
+
+    @property
+    def needs_hr(self) -> bool:
+        """Whether the loss has HR images in it."""
+        return False
 
     @abstractmethod
     def start(self, model: SRModel, patches: Sequence[Tensor], progress: Progress) -> Any:
@@ -75,7 +77,7 @@ class ByTraining(Recipe):
         if not isinstance(images, PatchStream):
             raise UsageError(f"the method {self.method} cuts crops of its own; give it a PatchStream")
         if self.needs_hr and images.is_lr:
-            raise UsageError(f"the method {self.method} needs HR images, and these are LR (`calib_is_lr`)")
+            raise UsageError(f"{self.phrase()} needs HR images, and these are LR (`calib_is_lr`)")
         began = time.monotonic()
         copied(model)  # what cannot be is not worth the work
         rest, held_out = set_aside(

@@ -46,7 +46,6 @@ class DDTB(ByTraining):
     """
 
     method: ClassVar[str] = "ddtb"
-    needs_hr: ClassVar[bool] = True
 
     steps: int = choice(60_000, "of training", limits=limits.STEPS)
     batch: int = choice(16, "crops in a step, of all processes together", limits=limits.BATCH)
@@ -63,6 +62,11 @@ class DDTB(ByTraining):
         None, "percentile where weights are clipped, 100: nowhere; null: as published", limits=limits.PERCENT
     )
     attention: float = choice(1000.0, "weight of this loss, beside 1 for grey levels", limits=limits.LOSS_WEIGHT)
+
+    @property
+    def needs_hr(self) -> bool:
+        """That it does."""
+        return True
 
     def phrase(self) -> str:
         """What the method does, in a few words."""

@@ -34,6 +34,7 @@ from dfsq.nn import QuantizedLayer, SubsetQuantizer, channel_axis, quantized_lay
 from dfsq.runtime import compiled_quantizers
 
 _RANGES = ("fixed", "sample")
+_OBJECTIVES = ("output", "target")
 
 
 @register
@@ -55,6 +56,12 @@ class Trained(ByTraining):
         limits=limits.HEADROOM,
         only={"ranges": ("sample",)},
     )
+    objective: str = choice(
+        "output", "output: that in full precision; target: in the end, HR images", known=_OBJECTIVES
+    )
+    target_share: float = choice(
+        0.1, "of the steps, the last ones, against HR", limits=limits.SHARE, only={"objective": ("target",)}
+    )
     outside_bits: int | None = choice(8, "weights outside the body scope; null: full precision", limits=limits.BITS)
     weight_rate: float = choice(0.016, "of weights, at 2 bits; half of it for every bit more", limits=limits.RATE)
     level_rate: float = choice(0.001, "of the points that weights are rounded to, likewise", limits=limits.RATE)
@@ -62,9 +69,15 @@ class Trained(ByTraining):
     bias_rate: float = choice(0.0005, "of biases, likewise", limits=limits.RATE)
     warm_up: int = choice(20, "steps until rates have risen", limits=limits.STEPS)
 
+    @property
+    def needs_hr(self) -> bool:
+        """Whether HR images are the objective of any steps."""
+        return self.objective == "target"
+
     def phrase(self) -> str:
         """What the method does, in a few words."""
-        return f"points and weights trained for {self.steps} steps"
+        towards = ", the last ones towards HR images" * self.needs_hr
+        return f"points and weights trained for {self.steps} steps" + towards
 
     def start(self, model: SRModel, patches: Sequence[Tensor], progress: Progress) -> SRModel:
         """The model by the sequential method."""
@@ -108,6 +121,7 @@ class TrainedNetwork:
         """``model`` in full precision; ``start``: quantized by the sequential method."""
         self._teacher = in_precision(model, precision)
         self._start = start
+        self._towards_output = recipe.steps - round(recipe.steps * recipe.target_share * recipe.needs_hr)
         units = deviations(start, images)
         layers = {
             name: _latent(model.net.get_submodule(name), layer, units[name], precision)
@@ -130,9 +144,13 @@ class TrainedNetwork:
                 self.groups.append(Group(found, Cosine(rate, recipe.steps, recipe.warm_up)))
 
     def loss(self, step: int, lr: Tensor, hr: Tensor | None) -> Tensor:
-        """Mean absolute difference to the output in full precision."""
-        with torch.no_grad():
-            aim = self._teacher(lr)
+        """Mean absolute difference to the output in full precision, or to ``hr``."""
+        if step < self._towards_output:
+            with torch.no_grad():
+                aim = self._teacher(lr)
+        else:
+            assert hr is not None  # Trained.needs_hr
+            aim = hr
         error: Tensor = (self.module(lr) - aim).abs().mean()
         return error
 
