@@ -1,11 +1,11 @@
 """The sequential method, then training: points, latent weights and biases, against the full-precision network's output.
 
-Needs no labels. Ranges are fixed per channel, so that nothing but comparisons is left when the network runs.
+Needs no labels. What it starts from is the recipe ``accurate``: error feedback stays in the loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -33,7 +33,7 @@ from dfsq.model import SRModel
 from dfsq.nn import QuantizedLayer, SubsetQuantizer, channel_axis, quantized_layers
 from dfsq.runtime import compiled_quantizers
 
-_RANGES = ("fixed", "sample")
+_RANGES = ("sample", "fixed")
 _OBJECTIVES = ("output", "target")
 
 
@@ -48,8 +48,8 @@ class Trained(ByTraining):
 
     method: ClassVar[str] = "trained"
 
-    ranges: str = choice("fixed", "of activations: fixed per channel, or of every sample's channels", known=_RANGES)
-    feedback: bool = choice(False, "round channels one after the other, errors passed on")
+    ranges: str = choice("sample", "of activations: of every sample's channels, or fixed per channel", known=_RANGES)
+    feedback: bool = choice(True, "round channels one after the other, errors passed on")
     headroom: float | None = choice(
         1.5,
         "saturate beyond this multiple of the spread seen; null: never",
@@ -79,19 +79,21 @@ class Trained(ByTraining):
         towards = ", the last ones towards HR images" * self.needs_hr
         return f"points and weights trained for {self.steps} steps" + towards
 
-    def start(self, model: SRModel, patches: Sequence[Tensor], progress: Progress) -> SRModel:
-        """The model by the sequential method."""
+    def start(self, model: SRModel, patches: Sequence[Tensor], progress: Progress) -> Start:
+        """The model by the sequential method, and the units in which it is trained."""
         method = _FixedRanges if self.ranges == "fixed" else Sequential
         recipe = method(**{name: value for name, value in vars(self).items() if name in method.choices()})
         with compiled_quantizers(patches[0].device.type):
             run = Calibration(model, patches, recipe, progress)
-            return run.quantized(run.plan, progress)
+            found = run.quantized(run.plan, progress)
+            return Start(found, deviations(found, patches))
 
     def trainable(
-        self, model: SRModel, start: SRModel, patches: Sequence[Tensor], precision: torch.dtype
+        self, model: SRModel, start: Start, patches: Sequence[Tensor], precision: torch.dtype
     ) -> TrainedNetwork:
         """The network on trained points."""
-        return TrainedNetwork(model, start, patches, self, precision)
+        del patches
+        return TrainedNetwork(model, start, self, precision)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,20 +114,27 @@ class _FixedRanges(Sequential):
         return observer.quantizer(bits, self.universal_set, self.passing_errors(sensitivity))
 
 
+@dataclass(frozen=True)
+class Start:
+    """What training starts from."""
+
+    model: SRModel
+    """By the sequential method."""
+    units: Mapping[str, tuple[Tensor | None, Tensor | None]]
+    """Standard deviations of what its quantized layers are given, and make, by name."""
+
+
 class TrainedNetwork:
     """A network on trained points, as the loop takes it."""
 
-    def __init__(
-        self, model: SRModel, start: SRModel, images: Sequence[Tensor], recipe: Trained, precision: torch.dtype
-    ) -> None:
-        """``model`` in full precision; ``start``: quantized by the sequential method."""
+    def __init__(self, model: SRModel, start: Start, recipe: Trained, precision: torch.dtype) -> None:
+        """``model`` in full precision."""
         self._teacher = in_precision(model, precision)
-        self._start = start
+        self._start = start.model
         self._towards_output = recipe.steps - round(recipe.steps * recipe.target_share * recipe.needs_hr)
-        units = deviations(start, images)
         layers = {
-            name: _latent(model.net.get_submodule(name), layer, units[name], precision)
-            for name, layer in quantized_layers(start.net)
+            name: _latent(model.net.get_submodule(name), layer, start.units[name], precision)
+            for name, layer in quantized_layers(start.model.net)
         }
         self.module = with_layers(model, layers)
         self.module.requires_grad_(False)

@@ -28,11 +28,11 @@ class Sitting:
             raise UsageError(f"`minutes` is {self.minutes}; choose {limits.MINUTES}")
 
     def steps_that_fit(self, seconds_per_step: float, seconds_besides: float) -> int:
-        """How many steps fit into the minutes, in two figures; at least ten."""
+        """How many steps fit into the minutes, in three figures; at least ten."""
         assert self.minutes is not None
         left = 60 * self.minutes - max(distributed.gather(seconds_besides))
         steps = max(10, int(left / seconds_per_step))
-        unit = int(10 ** max(0, len(str(steps)) - 2))
+        unit = int(10 ** max(0, len(str(steps)) - 3))
         steps = steps // unit * unit
         self.note(f"{self.minutes:g} minutes are about {steps} steps here")
         return steps

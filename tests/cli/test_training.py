@@ -13,6 +13,9 @@ SHORT = (
     "quantize", "model.pth", "--recipe", "short.yaml", "--calib", "photos", "--patches", "2", "--patch-size", "48",
 )  # fmt: skip
 RECIPE = "method: trained\nsteps: 20\nbatch: 2\ncrop_size: 16\nw_bits: 2\na_bits: 2\n"
+DDTB = (
+    "method: ddtb\nsteps: 20\nbatch: 2\ncrop_size: 16\nw_bits: 2\na_bits: 2\nwarm_up: 5\nhalve_every: 10\nratio: 0.5\n"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -29,18 +32,20 @@ def test_a_run_tells_what_training_brought(dfsq: Callable) -> None:
     assert dfsq("inspect", "a.safetensors").code == 0
 
 
-def test_an_interrupted_run_goes_on_to_the_same_bytes(dfsq: Callable) -> None:
+@pytest.mark.parametrize("method, trained", [("trained", "TrainedNetwork"), ("ddtb", "TrainedBounds")])
+def test_an_interrupted_run_goes_on_to_the_same_bytes(dfsq: Callable, method: str, trained: str) -> None:
+    Path("short.yaml").write_text(DDTB if method == "ddtb" else RECIPE)
     assert dfsq(*SHORT, "-o", "whole.safetensors", "--no-eval").code == 0
-    interrupted = """
+    interrupted = f"""
 import os, signal, sys
-from calibration.methods.trained import TrainedNetwork
+from calibration.methods.{method} import {trained}
 from cli.main import main
-loss, number = TrainedNetwork.loss, int(sys.argv[1])
+loss, number = {trained}.loss, int(sys.argv[1])
 def stopped(self, step, lr, hr):
     if step == 7:
         os.kill(os.getpid(), number)
     return loss(self, step, lr, hr)
-TrainedNetwork.loss = stopped
+{trained}.loss = stopped
 main(sys.argv[2:])
 """
     command = [*SHORT, "-o", "broken.safetensors", "--no-eval"]
