@@ -5,16 +5,19 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
+# Tests run side by side, a process for every core; `make test WORKERS=` runs them one after the other.
+WORKERS ?= --numprocesses auto --maxprocesses 8
+
 .PHONY: demo test check lint install bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/dfsq demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
 
 check: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -190,9 +190,14 @@ def _print_points(model: SRModel, layer: str) -> None:
     if not isinstance(quantizer, SubsetQuantizer):
         print_text(f"{layer}: {quantizer.bits} bits, evenly spaced\n")
         return
-    points = quantizer.universal.values(quantizer.points)
+    points, units = quantizer.universal.values(quantizer.points), "in units of each channel's spread"
+    if quantizer.fixed is not None:
+        shift, spread = quantizer.fixed.view(2, -1, 1)
+        points, units = points * spread + shift, "the same for every image"
     rows = [(str(index), " ".join(f"{value:+.4f}" for value in row)) for index, row in enumerate(points.tolist())]
-    print_table(f"{layer}: quantization points in units of each channel's spread", ("channel", "points"), rows)
+    if len(rows) == 1:
+        rows = [("all", rows[0][1])]
+    print_table(f"{layer}: quantization points, {units}", ("channel", "points"), rows)
 
 
 def _shape(model: SRModel, name: str) -> str:

@@ -3,10 +3,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 import dfsq as api
 from dfsq import save
 from dfsq.model import Quantization, SRModel
+from dfsq.nn import SubsetQuantizer
 
 
 @pytest.fixture
@@ -65,6 +67,24 @@ def test_points_of_a_layer(dfsq: Callable, artifact: str) -> None:
     assert len(points) == 4
     assert points == sorted(points)
     assert all(-1 <= point <= 1 for point in points)
+
+
+@pytest.mark.parametrize("shape", [(2, 8), (2,)])
+def test_points_in_ranges_that_are_fixed(dfsq: Callable, artifact: str, shape: tuple[int, ...]) -> None:
+    model = api.load(artifact)
+    layer = model.net.get_submodule("body.0.body.2")
+    rows = 8 if len(shape) == 2 else 1
+    points = torch.tensor([-1024, 0, 256, 512]).repeat(rows, 1)  # -1, 0, 1/4, 1/2 of the spread
+    fixed = torch.stack([torch.full(shape[1:], 10.0), torch.full(shape[1:], 4.0)])
+    old = layer.input_quantizer
+    layer.input_quantizer = SubsetQuantizer(points, True, 2, old.universal, old.channel_axis, fixed=fixed)
+    save(model, "fixed.safetensors")
+    out = dfsq("inspect", "fixed.safetensors", "--layer", "body.0.body.2").out
+    assert "the same for every image" in out and "spread" not in out
+    lines = [line for line in out.splitlines() if line.startswith("│")]
+    assert len(lines) == rows
+    assert [float(value) for value in lines[0].split("│")[2].split()] == [6, 10, 11, 12]
+    assert lines[0].split("│")[1].strip() == ("0" if rows == 8 else "all")
 
 
 def test_json(dfsq: Callable, artifact: str) -> None:
