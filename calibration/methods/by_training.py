@@ -58,6 +58,11 @@ class ByTraining(Recipe):
     ) -> loop.Trainable:
         """What is trained, from what :meth:`start` has found."""
 
+    def crop_for(self, model: SRModel) -> int:
+        """Height and width of a crop for ``model``, LR pixels."""
+        del model
+        return self.crop_size
+
     def with_steps(self, steps: int) -> Self:
         """The same recipe for another number of steps."""
         return replace(self, steps=steps)
@@ -94,7 +99,7 @@ class ByTraining(Recipe):
         crops = Crops(
             rest,
             scale=images.scale,
-            size=self.crop_size,
+            size=self.crop_for(model),
             batch=self.batch,
             seed=self.seed,
             is_lr=images.is_lr,

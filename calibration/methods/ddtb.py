@@ -28,6 +28,8 @@ from dfsq import distributed, limits
 from dfsq.errors import UsageError
 from dfsq.model import SRModel
 
+_RDN_CROP = {2: 32}
+"""By scale; 24 for others."""
 _RATIO = {"edsr": 0.3, "rdn": 0.5, "srresnet": 0.1}
 _OTHER_RATIO = 0.1
 _PERCENT = {"rdn": 95.0}
@@ -49,7 +51,9 @@ class DDTB(ByTraining):
 
     steps: int = choice(60_000, "of training", limits=limits.STEPS)
     batch: int = choice(16, "crops in a step, of all processes together", limits=limits.BATCH)
-    crop_size: int = choice(48, "height and width of a crop, LR pixels", limits=limits.PATCH_SIZE)
+    crop_size: int | None = choice(  # type: ignore[assignment]
+        None, "height and width of a crop, LR pixels; null: as published", limits=limits.PATCH_SIZE
+    )
     warm_up: int = choice(4000, "steps in which gates learn to do nothing, not applied", limits=limits.STEPS)
     halve_every: int = choice(10_000, "steps after which rates are halved, again and again", limits=limits.STEPS)
     rate: float = choice(0.0001, "of all but bounds", limits=limits.RATE)
@@ -71,6 +75,12 @@ class DDTB(ByTraining):
     def phrase(self) -> str:
         """What the method does, in a few words."""
         return f"DDTB, trained for {self.steps} steps"
+
+    def crop_for(self, model: SRModel) -> int:
+        """Height and width of a crop for ``model``, LR pixels."""
+        if self.crop_size is not None:
+            return self.crop_size
+        return _RDN_CROP.get(model.scale, 24) if model.info.architecture == "rdn" else 48
 
     def with_steps(self, steps: int) -> Self:
         """The same schedule in ``steps``."""

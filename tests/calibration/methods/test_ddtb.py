@@ -138,6 +138,13 @@ def test_a_batch_too_small_for_gates_is_refused() -> None:
         trained(small("edsr"), recipe(batch=1))
 
 
+@pytest.mark.parametrize("name, scale, size", [("edsr", 2, 48), ("edsr", 4, 48), ("rdn", 2, 32), ("rdn", 4, 24)])
+def test_crops_are_as_large_as_published(name: str, scale: int, size: int) -> None:
+    model = networks.from_state(architectures()[name].build(**{**SMALL[name], "scale": scale}).state_dict())
+    assert DDTB().crop_for(model) == size
+    assert DDTB(crop_size=20).crop_for(model) == 20
+
+
 def test_skipped_layers_stay_and_bits_are_chosen_by_name() -> None:
     chosen = recipe(skip=("body.0.*",), layer_bits=(("body.1.body.2", 4),))
     trainable, _ = trained(small("edsr"), chosen)
