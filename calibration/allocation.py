@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,9 +18,10 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from torch import Tensor
 
 from calibration.compensation import Moments, weights_of_errors
-from calibration.layers import Layer, LayerBits
+from calibration.layers import Layer, LayerBits, Rounding
 from calibration.observer import HistogramObserver
-from calibration.recipes.recipe import MAX_BITS, MIN_BITS, Recipe
+from calibration.recipes.recipe import MAX_BITS, MIN_BITS
+from calibration.selection import even
 from calibration.selection.exact import least_errors
 from calibration.sensitivity import Sensitivity
 from calibration.sequential import rows_of
@@ -28,8 +30,10 @@ from dfsq.errors import UsageError
 from dfsq.model import SRModel
 from dfsq.nn import channel_axis
 from dfsq.quantizers.normalization import by_sample, channel_statistics
-from dfsq.quantizers.universal import UniversalSet
 from dfsq.quantizers.weights import weight_bins
+
+if TYPE_CHECKING:
+    from calibration.methods.planned import Planned
 
 REACH = 2
 """Bits that a layer may differ from the average."""
@@ -76,7 +80,7 @@ def mixed_precision(
     plan: Mapping[str, LayerBits],
     batches: Iterable[Tensor],
     sensitivities: Mapping[str, Sensitivity],
-    recipe: Recipe,
+    recipe: Planned,
 ) -> dict[str, LayerBits]:
     """``plan`` with the bits of its layers in body scope chosen such that both averages are ``recipe.avg_bits``.
 
@@ -112,17 +116,15 @@ def choices(
     names: Sequence[str],
     batches: Iterable[Tensor],
     sensitivities: Mapping[str, Sensitivity],
-    recipe: Recipe,
+    recipe: Rounding,
     widths: Sequence[int],
 ) -> dict[str, LayerChoices]:
     """What each of ``widths`` bits does for the layers called ``names``, all of which have sensitivities."""
     views = {name: _View(model.net.get_submodule(name), recipe) for name in names}
     watch(model, batches, {name: view.see for name, view in views.items()})
-    universal = recipe.universal_set
     return {
         name: LayerChoices(
-            view.weight_choice(sensitivities[name], universal, widths),
-            view.input_choice(sensitivities[name], universal, widths),
+            view.weight_choice(sensitivities[name], widths), view.input_choice(sensitivities[name], widths)
         )
         for name, view in views.items()
     }
@@ -131,8 +133,9 @@ def choices(
 class _View:
     """What a layer is given in full precision."""
 
-    def __init__(self, layer: Layer, recipe: Recipe) -> None:
+    def __init__(self, layer: Layer, recipe: Rounding) -> None:
         self._layer = layer
+        self._recipe = recipe
         self._observer = HistogramObserver(recipe.universal_set, channel_axis(layer))
         # The sums of squared spreads, as the input turns out to be signed or not.
         self._squares = {signed: torch.zeros((), dtype=torch.float64) for signed in (True, False)}
@@ -150,23 +153,28 @@ class _View:
             for moments, rows in zip(self._moments, rows_of(self._layer, one), strict=True):
                 moments.add(rows, rows)
 
-    def input_choice(self, sensitivity: Sensitivity, universal: UniversalSet, widths: Iterable[int]) -> Choice:
+    def input_choice(self, sensitivity: Sensitivity, widths: Iterable[int]) -> Choice:
         weights = weights_of_errors(sensitivity.inputs) * self._squares[self._observer.signed] / self._observer.samples
-        return Choice(self._elements, _errors(self._observer.histogram(), weights, universal, widths))
+        return Choice(self._elements, _errors(self._observer.histogram(), weights, self._recipe, widths))
 
-    def weight_choice(self, sensitivity: Sensitivity, universal: UniversalSet, widths: Iterable[int]) -> Choice:
+    def weight_choice(self, sensitivity: Sensitivity, widths: Iterable[int]) -> Choice:
+        universal = self._recipe.universal_set
         bins, scale = weight_bins(self._layer.weight.detach().float(), universal)
         histogram = torch.zeros(len(bins), universal.bins, dtype=torch.int64)
         histogram.scatter_add_(1, bins.long(), torch.ones_like(bins, dtype=torch.int64))
         inputs = torch.stack([weights_of_errors(each.mean_square()).sum() for each in self._moments])
         weights = weights_of_errors(sensitivity.outputs) * scale.square()
         weights = (weights.view(len(inputs), -1) * inputs[:, None]).flatten()
-        return Choice(self._layer.weight.numel(), _errors(histogram, weights, universal, widths))
+        return Choice(self._layer.weight.numel(), _errors(histogram, weights, self._recipe, widths))
 
 
-def _errors(histogram: Tensor, weights: Tensor, universal: UniversalSet, widths: Iterable[int]) -> dict[int, float]:
+def _errors(histogram: Tensor, weights: Tensor, recipe: Rounding, widths: Iterable[int]) -> dict[int, float]:
     """Weighted sum of the least errors of all channels, from a few of them, by bits."""
     every = -(-len(histogram) // _CHANNELS)
-    errors = least_errors(histogram[::every], universal, 2 ** max(widths))
+    some, universal = histogram[::every], recipe.universal_set
     share = weights.sum() / weights[::every].sum()
-    return {bits: float(share * (weights[::every] @ errors[:, 2**bits - 1])) for bits in widths}
+    errors = {bits: even.least_error(some, universal, 2**bits) for bits in widths if recipe.evenly(bits)}
+    if selected := [bits for bits in widths if bits not in errors]:
+        least = least_errors(some, universal, 2 ** max(selected))
+        errors |= {bits: least[:, 2**bits - 1] for bits in selected}
+    return {bits: float(share * (weights[::every] @ errors[bits])) for bits in widths}

@@ -24,6 +24,7 @@ from calibration.progress import Progress
 from calibration.recipes.recipe import MAX_BITS
 from calibration.sensitivity import Sensitivity, measure
 from dfsq import distributed
+from dfsq.quantizers.points import stored_bits
 
 MOST_FLOAT = 0.5
 """Share of the multiply-adds of integer layers that may be left in full precision: beyond it little is gained."""
@@ -135,7 +136,9 @@ def _more_bits(run: Calibration, names: Sequence[str], progress: Progress) -> di
     sensitivities, images = _reactions(run, progress)
     names = [name for name in names if name in sensitivities]
     lowest = min((_least_bits(run.plan[name]) for name in names), default=MAX_BITS)
-    highest = min(MAX_BITS, len(run.recipe.universal_set).bit_length() - 1)
+    highest = MAX_BITS
+    while highest > lowest and not run.recipe.has_points(highest):
+        highest -= 1
     progress("Predicting errors", 0, 0)
     names = [name for name in names if _least_bits(run.plan[name]) < highest]
     found = choices(run.model, names, images, sensitivities, run.recipe, range(lowest, highest + 1))
@@ -165,5 +168,9 @@ def _least_bits(bits: LayerBits) -> int:
 def _stored(layer: Layer, bits: LayerBits, recipe: Planned) -> float:
     """Bits that an artifact takes for a layer: codes of its weights, and points of its input where it stores them."""
     points = layer.weight.shape[1] * getattr(layer, "groups", 1) if recipe.granularity == "channel" else 1
-    inputs = points * 2**bits.a_bits * recipe.universal_set.index_bits if bits.a_bits else 0
+    inputs = (
+        0
+        if bits.a_bits is None
+        else points * stored_bits(bits.a_bits, recipe.universal_set, recipe.evenly(bits.a_bits))
+    )
     return float(layer.weight.numel() * bits.w_bits + inputs)

@@ -44,6 +44,9 @@ class Rounding(Protocol):
     def universal_set(self) -> UniversalSet:
         """The set that points of weights are selected from."""
 
+    def evenly(self, bits: int) -> bool:
+        """Whether points of so many bits are evenly spaced."""
+
     def observer(self, layer: nn.Module, extremes: ChannelRanges | None = None) -> Observer:
         """An observer for the input of ``layer``; ranges are to hold ``extremes`` too, whatever is observed."""
 
@@ -82,4 +85,5 @@ def make_weight(weight: Tensor, bits: LayerBits, rounding: Rounding) -> Quantize
     # Where inputs stay in full precision storage is all that counts, and 8 uniform bits cost the least of it.
     chosen = rounding.weights
     stored = (bits.outside and chosen == "subset") or (bits.a_bits is None and chosen == "symmetric")
-    return quantize_weight(weight, "mse" if stored else chosen, bits.w_bits, rounding.universal_set)
+    evenly = chosen == "subset" and rounding.evenly(bits.w_bits)
+    return quantize_weight(weight, "mse" if stored or evenly else chosen, bits.w_bits, rounding.universal_set)

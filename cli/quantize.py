@@ -75,6 +75,11 @@ SAFE_BITS = 7
     "paper (DFSQ as published), or a YAML file.",
 )
 @click.option("--selector", help="Point selection: exact, kmeans or exhaustive.  [default: the recipe's]")
+@click.option(
+    "--universal",
+    type=click.Choice(["additive", "even"]),
+    help="What exact selects from; even: points are evenly spaced.  [default: the recipe's; even at 8 bits]",
+)
 @click.option("--weights", help="Weight quantizer: minmax, mse, subset or symmetric.  [default: the recipe's]")
 @click.option(
     "--compensation/--no-compensation",

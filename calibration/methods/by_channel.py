@@ -19,7 +19,7 @@ from calibration.progress import Progress
 from calibration.ranges import ChannelRanges
 from calibration.recipes.choice import choice, shown
 from calibration.recipes.recipe import METHODS, Recipe
-from calibration.selection import SELECTORS, select
+from calibration.selection import SELECTORS, UNIVERSALS, even, select
 from calibration.sensitivity import Sensitivity
 from calibration.weights import QUANTIZERS
 from dfsq import limits
@@ -42,6 +42,13 @@ class ByChannel(Planned):
     selector: str = choice(
         "exact", "exact, kmeans (paper), exhaustive; or a grid: minmax, percentile, mse, log2", known=SELECTORS
     )
+    universal: str | None = choice(
+        None,
+        "what exact selects from: additive, or even: evenly spaced, but for the range nothing is left to select; "
+        "null: even at 8 bits",
+        known=UNIVERSALS,
+        only={"selector": ("exact",)},
+    )
     restarts: int = choice(5, "of kmeans, per channel", limits=limits.RESTARTS, only={"selector": ("kmeans",)})
     headroom: float | None = choice(
         1.5, "saturate beyond this multiple of the spread seen; null: never (paper)", limits=limits.HEADROOM
@@ -59,6 +66,12 @@ class ByChannel(Planned):
     def universal_set(self) -> UniversalSet:
         """The set that quantization points are selected from."""
         return UniversalSet(self.words)
+
+    def evenly(self, bits: int) -> bool:
+        """Whether points of so many bits are evenly spaced."""
+        if self.universal is None:
+            return self.selector == "exact" and bits >= even.BITS
+        return self.universal == "even"
 
     @property
     def goes_by_sensitivity(self) -> bool:
@@ -88,7 +101,8 @@ class ByChannel(Planned):
         """Points for what ``observer`` has seen; ``feedback`` passes errors on by ``sensitivity``."""
         assert isinstance(observer, HistogramObserver)
         universal = self.universal_set
-        points = select(self.selector, observer.histogram(), universal, bits, restarts=self.restarts, seed=self.seed)
+        selector = "even" if self.evenly(bits) else self.selector
+        points = select(selector, observer.histogram(), universal, bits, restarts=self.restarts, seed=self.seed)
         # Rounded to what the artifact stores.
         limit = None if self.headroom is None else (self.headroom * observer.spread()).bfloat16().float()
         feedback = self.passing_errors(sensitivity)

@@ -51,6 +51,11 @@ class Planned(Recipe):
     def weights(self) -> str:
         """The weight quantizer."""
 
+    def evenly(self, bits: int) -> bool:
+        """Whether points of so many bits, of weights and inputs, are evenly spaced instead of selected."""
+        del bits
+        return False
+
     @property
     @abstractmethod
     def compensates(self) -> bool:
@@ -111,12 +116,19 @@ class Planned(Recipe):
         del model, plan, batches
         return sensitivities
 
+    def has_points(self, bits: int) -> bool:
+        """Whether there are as many points as ``bits`` ask for."""
+        return self._points(bits) >= 1 << bits
+
     def check_points(self) -> None:
-        """Raise :class:`UsageError` where the universal set has fewer points than the bits ask for."""
+        """Raise :class:`UsageError` where there are fewer points than the bits ask for."""
         most = max([self.w_bits, self.a_bits, *(bits for _, bits in self.layer_bits)])
-        universal = self.universal_set
-        if 2**most > len(universal):
+        if not self.has_points(most):
             raise UsageError(
-                f"{most} bits need {2**most} points, but {universal.words} words make only {len(universal)}; "
-                "use more words"
+                f"{most} bits need {2**most} points, but {self.universal_set.words} words make only "
+                f"{self._points(most)}; use more words"
             )
+
+    def _points(self, bits: int) -> int:
+        universal = self.universal_set
+        return 2 * universal.denominator + 1 if self.evenly(bits) else len(universal)

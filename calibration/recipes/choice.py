@@ -43,7 +43,7 @@ class Choice:
         fits, expected = _TYPES[self.kind]
         if not fits(value):
             raise UsageError(f"{self.name} is {shown(value)}; it must be {expected}")
-        if self.known and value not in self.known:
+        if self.known and value is not None and value not in self.known:
             raise UsageError(f"unknown {self.name} {shown(value)}; known: {', '.join(self.known)}")
         pairs = value if self.kind == PATTERN_BITS else ((None, value),)
         for pattern, number in pairs:
@@ -89,6 +89,7 @@ def _is_pair(value: Any) -> bool:
 PATTERN_BITS = tuple[tuple[str, int], ...]
 _TYPES: dict[Any, tuple[Callable[[Any], bool], str]] = {
     str: (lambda value: isinstance(value, str), "str"),
+    str | None: (lambda value: value is None or isinstance(value, str), "str or none"),
     bool: (lambda value: isinstance(value, bool), "bool"),
     int: (_is_whole, "int"),
     float: (_is_number, "float"),

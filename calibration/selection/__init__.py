@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from calibration.selection import exact, exhaustive, kmeans, uniform
+from calibration.selection import even, exact, exhaustive, kmeans, uniform
 from dfsq.errors import UsageError
 from dfsq.quantizers.universal import UniversalSet
 
 BASELINES = {"minmax": uniform.minmax, "percentile": uniform.percentile, "mse": uniform.mse, "log2": uniform.log2}
+UNIVERSALS = ("additive", "even")
+"""Sets that points are taken from."""
 SELECTORS = ("exact", "kmeans", "exhaustive", *BASELINES)
 """Names that ``--selector`` takes."""
 
 
 def select(selector: str, histogram: Tensor, universal: UniversalSet, bits: int, *, restarts: int, seed: int) -> Tensor:
-    """Select 2^``bits`` points per channel with the named method: ascending numerators, int64 ``(C, 2^bits)``.
+    """Select 2^``bits`` points per channel with the named method, or ``even``: ascending numerators, int64 ``(C, k)``.
 
     ``histogram`` is int64 ``(C, bins)``. ``restarts`` and ``seed`` matter for ``kmeans`` alone. Raises
     :class:`UsageError` for an unknown selector or a universal set with fewer elements than points.
     """
     k = 2**bits
+    if selector == "even":
+        return even.select(histogram, universal, k)
     if k > len(universal):
         raise UsageError(
             f"{bits} bits need {k} points, but a universal set of {universal.words} words has {len(universal)}; "

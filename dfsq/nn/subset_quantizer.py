@@ -12,9 +12,9 @@ from dfsq.nn.input_quantizer import InputQuantizer, register
 from dfsq.quantizers import fused, native
 from dfsq.quantizers.lookup import Lookup, round_to_points
 from dfsq.quantizers.normalization import by_sample, channel_statistics
+from dfsq.quantizers.points import pack_points, unpack_points
 from dfsq.quantizers.stored import Stored
 from dfsq.quantizers.universal import UniversalSet
-from dfsq.quantizers.weights import pack_points, unpack_points
 
 
 @register

@@ -25,6 +25,10 @@ class Stored:
         """The dtype of a tensor. Raises ValueError where it is missing."""
         return self._get(name).dtype
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor. Raises ValueError where it is missing."""
+        return tuple(self._get(name).shape)
+
     def take(
         self, name: str, dtype: torch.dtype, shape: tuple[int, ...], low: float | None = None, high: float | None = None
     ) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 from dfsq.quantizers import bounds, subset, uniform
 from dfsq.quantizers.normalization import bin_index
 from dfsq.quantizers.packing import pack, packed_size, unpack
+from dfsq.quantizers.points import pack_points, unpack_points
 from dfsq.quantizers.stored import Stored
 from dfsq.quantizers.universal import UniversalSet
 
@@ -173,32 +174,6 @@ def weight_bins(weight: Tensor, universal: UniversalSet) -> tuple[Tensor, Tensor
     scale = rows.abs().amax(1)
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))  # an all-zero channel
     return bin_index(rows, None, scale[:, None], universal.bins), scale
-
-
-def pack_points(points: Tensor, universal: UniversalSet) -> Tensor:
-    """Pack numerators as indices into the universal set, uint8, 1-D; int16 as they are where not all belong to it."""
-    if not torch.isin(points, universal.numerators).all():
-        return points.to(torch.int16)
-    return pack(torch.searchsorted(universal.numerators, points), universal.index_bits)
-
-
-def unpack_points(stored: Stored, shape: tuple[int, int], universal: UniversalSet) -> Tensor:
-    """Inverse of :func:`pack_points`, of the tensor ``points``: int64 numerators.
-
-    Raises ValueError for an index outside the universal set, and for points that are not ascending within −1…1.
-    """
-    most = universal.denominator
-    if stored.dtype("points") == torch.int16:
-        points = stored.take("points", torch.int16, shape, -most, most).long()
-    else:
-        size = packed_size(math.prod(shape), universal.index_bits)
-        indices = unpack(stored.take("points", torch.uint8, (size,)), universal.index_bits, shape)
-        if int(indices.amax()) >= len(universal):
-            raise ValueError(f"point index {int(indices.amax())}, but the universal set has {len(universal)} elements")
-        points = universal.numerators[indices]
-    if (points.diff() < 0).any():
-        raise ValueError("points must ascend in every channel")
-    return points
 
 
 def _codes(stored: Stored, shape: tuple[int, ...], bits: int) -> Tensor:

@@ -8,11 +8,13 @@ from torch import nn
 from calibration import OnePass, PatchStream, quantize, recipe
 from calibration.observer import HistogramObserver
 from calibration.planning import plan_layers
+from dfsq import load, save
 from dfsq.errors import ImageError, UsageError
 from dfsq.images.files import write_png
 from dfsq.model import SRModel
-from dfsq.nn import quantized_layers
+from dfsq.nn import SubsetQuantizer, quantized_layers
 from dfsq.quantizers.universal import UniversalSet
+from dfsq.quantizers.weights import UniformWeight
 
 
 def batches(count: int = 2, seed: int = 0) -> list[torch.Tensor]:
@@ -39,6 +41,32 @@ def test_more_bits_come_closer_to_full_precision(small_model: SRModel, weights: 
     ]
     assert ratios[0] + 6 < ratios[1] < ratios[2] - 6
     assert ratios[2] > 35
+
+
+@pytest.mark.parametrize("name", ["fast", "accurate"])
+def test_eight_bits_are_evenly_spaced_unless_asked_otherwise(small_model: SRModel, name: str, tmp_path: Path) -> None:
+    eight = recipe(name, w_bits=8, a_bits=8)
+    evenly, selected = (quantize(small_model, batches(), each) for each in (eight, eight.changed(universal="additive")))
+    for _, layer in quantized_layers(evenly.net):
+        assert isinstance(layer.quantized_weight, UniformWeight)
+        if isinstance(layer.input_quantizer, SubsetQuantizer):
+            steps = layer.input_quantizer.points.diff()
+            assert (steps == steps[:, :1]).all() and (steps > 0).all()
+            assert layer.input_quantizer.to_tensors()["points"].shape == (layer.weight.shape[1], 2)
+    assert sqnr(small_model, evenly) > sqnr(small_model, selected) + 3
+    assert save(evenly, tmp_path / "even.safetensors") < 0.95 * save(selected, tmp_path / "selected.safetensors")
+    loaded, x = load(tmp_path / "even.safetensors"), batches(seed=9)[0]
+    with torch.inference_mode():
+        assert torch.equal(loaded(x), evenly(x))
+
+
+def test_layers_with_eight_bits_among_others_are_evenly_spaced(small_model: SRModel) -> None:
+    mixed = quantize(small_model, batches(), recipe("fast", layer_bits=(("body.0.*", 8),)))
+    kinds = {
+        name: layer.quantized_weight.kind for name, layer in quantized_layers(mixed.net) if name in small_model.body
+    }
+    assert {kind for name, kind in kinds.items() if name.startswith("body.0.")} == {"uniform"}
+    assert {kind for name, kind in kinds.items() if not name.startswith("body.0.")} == {"subset"}
 
 
 def test_quantize_leaves_the_given_model_alone(small_model: SRModel) -> None:

@@ -3,7 +3,7 @@ from itertools import combinations
 import pytest
 import torch
 
-from calibration.selection import exact, exhaustive, kmeans, select
+from calibration.selection import even, exact, exhaustive, kmeans, select
 from calibration.selection.histogram import selection_error
 from dfsq.errors import UsageError
 from dfsq.quantizers.universal import UniversalSet
@@ -52,6 +52,48 @@ def test_exact_equals_brute_force(k: int, seed: int) -> None:
     for subset in combinations(SMALL.numerators.tolist(), k):
         least = torch.minimum(least, selection_error(histogram, torch.tensor(subset).expand(6, k), SMALL))
     assert torch.equal(selection_error(histogram, found, SMALL), least)
+
+
+@pytest.mark.parametrize("k", [128, 256])
+def test_evenly_spaced_points_come_close_to_the_best_of_all_grids(k: int) -> None:
+    values = torch.randn(3, 20_000, generator=torch.Generator().manual_seed(k)) * 0.3
+    values[0] = values[0].abs()
+    values[1] = values[1] * 0.5 + 0.2
+    histogram = torch.stack([torch.histc(row.clamp(-0.999, 0.999), PAPER.bins, -1, 1) for row in values]).long()
+    least = torch.full((3,), torch.inf, dtype=torch.float64)
+    for step in range(1, 2048 // (k - 1) + 1):
+        for first in range(-1024, 1024 - (k - 1) * step + 1, 16):
+            grid = (first + step * torch.arange(k)).expand(3, k)
+            least = torch.minimum(least, selection_error(histogram, grid, PAPER))
+    points = even.select(histogram, PAPER, k)
+    assert (points.diff(dim=1) == points.diff(dim=1)[:, :1]).all()
+    assert points.abs().amax() <= 1024
+    assert points[0, 0] == 0
+    errors = selection_error(histogram, points, PAPER)
+    assert (errors < 1.1 * least).all()
+    torch.testing.assert_close(even.least_error(histogram, PAPER, k), errors / 20_000 / 4096**2)
+
+
+def test_where_points_are_many_even_ones_do_better_than_selected_ones() -> None:
+    histogram = normal_histogram(8)
+    errors = {
+        (name, bits): selection_error(histogram, select(name, histogram, PAPER, bits, restarts=1, seed=0), PAPER).sum()
+        for name in ("even", "exact")
+        for bits in (even.BITS - 1, even.BITS)
+    }
+    assert errors["even", 8] < 0.9 * errors["exact", 8]
+    assert errors["even", 7] > errors["exact", 7]
+
+
+def test_evenly_spaced_points_of_odd_channels() -> None:
+    histogram = random_histogram(PAPER)
+    for k in (4, 64, 256):
+        points = even.select(histogram, PAPER, k)
+        assert points.shape == (6, k) and points.abs().max() <= 1024
+        assert selection_error(histogram, points, PAPER).isfinite().all()
+    histogram[:] = 1  # all there is
+    points = even.select(histogram, PAPER, 256)
+    assert points[0, 0] == -1020 and points[0, -1] == 1020
 
 
 def test_exhaustive_equals_exact() -> None:

@@ -84,6 +84,11 @@ def test_checkpoints(dfsq: Callable, command: str, name: str) -> None:
         ("quantize model.pth --bits four", 2, "no whole number; choose 2 to 8 bits; see 'dfsq quantize --help'"),
         ("quantize model.pth --recipe best", 2, "known: accurate, ddtb, fast, "),
         ("quantize model.pth --selector best", 2, "known: exact, kmeans, exhaustive"),
+        (
+            "quantize model.pth --selector kmeans --universal even",
+            2,
+            "--universal means nothing without --selector exact",
+        ),
         ("quantize model.pth --selector exhaustive", 2, "subsets per channel"),
         ("quantize model.pth --weights best", 2, "known: minmax, mse, subset, symmetric"),
         ("quantize model.pth --target openvino", 2, "--target means nothing to the method one-pass, only to integers"),

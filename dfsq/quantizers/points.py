@@ -1,0 +1,81 @@
+"""How quantization points are stored: in the smallest of four forms, told apart by dtype and size.
+
+Evenly spaced, the first and the step of every channel; indices into the universal set, or one bit for each of its
+elements; and numerators as they are.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from dfsq.quantizers.packing import pack, packed_size, unpack
+from dfsq.quantizers.stored import Stored
+from dfsq.quantizers.universal import UniversalSet
+
+
+def pack_points(points: Tensor, universal: UniversalSet) -> Tensor:
+    """Pack ``points``, ascending numerators, int ``(C, k)``: int16 ``(C, 2)`` or ``(C, k)``, or uint8, 1-D."""
+    channels, k = points.shape
+    indices_size, mask_size = _sizes(channels, k, universal)
+    forms = []
+    steps = points.diff()
+    if k > 2 and (steps == steps[:, :1]).all():
+        forms.append(torch.stack([points[:, 0], steps[:, 0]], 1).to(torch.int16))
+    if torch.isin(points, universal.numerators).all():
+        indices = torch.searchsorted(universal.numerators, points)
+        if mask_size < indices_size and (steps > 0).all():  # a point that is there twice is one bit
+            mask = torch.zeros(channels, len(universal), dtype=torch.int64).scatter_(1, indices, 1)
+            forms.append(pack(mask, 1))
+        forms.append(pack(indices, universal.index_bits))
+    return min([*forms, points.to(torch.int16)], key=lambda form: form.nbytes)
+
+
+def stored_bits(bits: int, universal: UniversalSet, evenly: bool) -> int:
+    """How many bits of a file the 2^``bits`` points of a channel take, evenly spaced or drawn from ``universal``."""
+    return 32 if evenly else min(2**bits * universal.index_bits, len(universal))
+
+
+def unpack_points(stored: Stored, shape: tuple[int, int], universal: UniversalSet) -> Tensor:
+    """Inverse of :func:`pack_points`, of the tensor ``points``: int64 numerators of ``shape`` ``(C, k)``.
+
+    Raises ValueError for what has none of the forms, an index outside the universal set, and points that are not
+    ascending within −1…1.
+    """
+    channels, k = shape
+    most = universal.denominator
+    if stored.dtype("points") == torch.int16:
+        if k > 2 and stored.shape("points") == (channels, 2):
+            first, step = stored.take("points", torch.int16, (channels, 2)).long().T
+            points: Tensor = first[:, None] + step[:, None] * torch.arange(k)
+            if points.numel() and (points.amin() < -most or points.amax() > most):
+                raise ValueError(f"evenly spaced points reach to {points.abs().amax()}; the most is {most}")
+        else:
+            points = stored.take("points", torch.int16, shape, -most, most).long()
+    else:
+        points = universal.numerators[_indices(stored, shape, universal)]
+    if (points.diff() < 0).any():
+        raise ValueError("points must ascend in every channel")
+    return points
+
+
+def _indices(stored: Stored, shape: tuple[int, int], universal: UniversalSet) -> Tensor:
+    size, mask_size = _sizes(*shape, universal)
+    if mask_size < size and stored.shape("points") == (mask_size,):
+        mask = unpack(stored.take("points", torch.uint8, (mask_size,)), 1, (shape[0], len(universal)))
+        counts = mask.sum(1)
+        if (counts != shape[1]).any():
+            wrong = int(counts[counts != shape[1]][0])
+            raise ValueError(f"a channel has {wrong} points; it must have {shape[1]}")
+        return mask.nonzero()[:, 1].view(shape)
+    indices = unpack(stored.take("points", torch.uint8, (size,)), universal.index_bits, shape)
+    if indices.numel() and int(indices.amax()) >= len(universal):
+        raise ValueError(f"point index {int(indices.amax())}, but the universal set has {len(universal)} elements")
+    return indices
+
+
+def _sizes(channels: int, k: int, universal: UniversalSet) -> tuple[int, int]:
+    """Bytes that indices take, and bits of all elements."""
+    return packed_size(math.prod((channels, k)), universal.index_bits), packed_size(channels * len(universal), 1)
