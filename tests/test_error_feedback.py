@@ -5,6 +5,7 @@ from torch import Tensor
 from calibration.compensation import triangle
 from calibration.selection import select
 from dfsq.nn import ErrorFeedback, SubsetQuantizer
+from dfsq.quantizers.stored import Stored
 from dfsq.quantizers.subset import nearest
 from dfsq.quantizers.universal import UniversalSet
 
@@ -68,7 +69,49 @@ def test_memory_layout_does_not_matter() -> None:
     torch.testing.assert_close(quantize(x.contiguous(memory_format=torch.channels_last)), quantize(x))
 
 
-def test_stored_tensors_that_do_not_fit_are_refused() -> None:
+SHARES = ("order", "shares", "largest")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5, 64])
+def test_shares_come_back_as_they_are_used(channels: int) -> None:
+    feedback = ErrorFeedback(*triangle(sensitivity(channels)))
+    tensors = feedback.to_tensors()
+    assert tensors["shares"].nbytes == (channels * (channels - 1) // 2 + 1) // 2
+    loaded = ErrorFeedback.from_tensors(Stored(tensors, SHARES), channels)
+    assert torch.equal(loaded.order, feedback.order) and torch.equal(loaded.shares, feedback.shares)
+    assert all(torch.equal(each, tensors[name]) for name, each in loaded.to_tensors().items())
+
+
+def test_shares_are_rounded_to_eighths_of_the_largest_of_a_channel() -> None:
+    order, shares = triangle(sensitivity(40))
+    rounded = ErrorFeedback(order, shares).shares.T
+    exact = shares.triu(1)
+    largest = exact.abs().amax(0)
+    assert ((rounded - exact).abs() <= largest * 0.13).all()  # half the widest gap, 8/32, and bfloat16
+    assert (rounded - exact).square().sum() < 0.03 * exact.square().sum()
+
+
+def test_shares_of_files_of_before_are_read_as_they_were() -> None:
+    order, shares = triangle(sensitivity(6))
+    upper = shares[*torch.triu_indices(6, 6, 1)].bfloat16()
+    tensors = {"order": order.to(torch.int16), "shares": upper}
+    loaded = ErrorFeedback.from_tensors(Stored(tensors, SHARES), 6)
+    assert torch.equal(loaded.shares.T, shares.triu(1).bfloat16().float())
+    assert all(torch.equal(each, tensors[name]) for name, each in loaded.to_tensors().items())
+
+
+@pytest.mark.parametrize(
+    "name, wrong, message",
+    [
+        ("shares", torch.zeros(4, dtype=torch.uint8), r"shares is torch.uint8 of shape \(4,\)"),
+        ("shares", torch.zeros(6).bfloat16(), "shares is torch.bfloat16"),
+        ("largest", torch.full((4,), torch.inf).bfloat16(), "largest has values that are not finite"),
+        ("largest", torch.full((4,), -1).bfloat16(), "largest has a value of -1"),
+        ("order", torch.tensor([0, 1, 1, 3], dtype=torch.int16), "no permutation of 4 channels"),
+        ("order", torch.tensor([0, 1, 2], dtype=torch.int16), "order is torch.int16"),
+    ],
+)
+def test_stored_tensors_that_do_not_fit_are_refused(name: str, wrong: Tensor, message: str) -> None:
     tensors = ErrorFeedback(*triangle(sensitivity(4))).to_tensors()
-    with pytest.raises(ValueError, match="4 channels and 5 shares"):
-        ErrorFeedback.from_tensors(tensors["order"], tensors["shares"][:-1])
+    with pytest.raises(ValueError, match=message):
+        ErrorFeedback.from_tensors(Stored({**tensors, name: wrong}, SHARES), 4)

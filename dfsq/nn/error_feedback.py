@@ -8,12 +8,20 @@ applied to activations while the network runs: C²/2 multiplications per pixel.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from dfsq.quantizers.lookup import Lookup
 from dfsq.quantizers.normalization import bin_index, restored
+from dfsq.quantizers.packing import pack, packed_size, unpack
+from dfsq.quantizers.stored import Stored
 
+_MAGNITUDES = torch.tensor([1, 3, 6, 9, 13, 18, 24, 32]) / 32
+_LEVELS = torch.cat([-_MAGNITUDES.flip(0), _MAGNITUDES])
+"""What shares are rounded to, in units of the largest of a channel: closer where most of them are."""
+_BITS = 4
 _BLOCK = 16
 """Channels whose corrections from all channels before them are computed in one matrix product."""
 _PIXELS = 16384
@@ -30,11 +38,16 @@ class ErrorFeedback(nn.Module):
         """``order``: a permutation of the channels, ``(C,)``. ``shares``: ``(C, C)``.
 
         Row i, column j > i of ``shares``, both in that order, is how much of the error of channel i is taken from
-        channel j; the rest of it is ignored. Rounded to bfloat16, as which it is stored. Kept transposed.
+        channel j; the rest of it is ignored. Rounded to what is stored, two in a byte: see :class:`_Rounded`.
         """
         super().__init__()
+        self._keep(order, _Rounded.nearest(shares.detach().triu(1).T.cpu()), shares.device)
+
+    def _keep(self, order: Tensor, stored: _Rounded | _Plain, device: torch.device | None = None) -> None:
+        self._stored = stored
         self.register_buffer("order", order.int(), persistent=False)
-        self.register_buffer("shares", shares.triu(1).T.bfloat16().float().contiguous(), persistent=False)
+        # Transposed: a row holds what is taken from a channel.
+        self.register_buffer("shares", stored.decoded(len(order)).to(device or order.device), persistent=False)
 
     def forward(self, x: Tensor, shift: Tensor | None, spread: Tensor, lookup: Lookup) -> Tensor:
         """Round ``x`` ``(n, C)`` as :func:`dfsq.quantizers.lookup.round_to_points` does, with feedback."""
@@ -63,15 +76,68 @@ class ErrorFeedback(nn.Module):
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Tensors to store, by suffix: the order and the triangle of the shares, row by row."""
-        upper = torch.triu_indices(len(self.order), len(self.order), 1)
-        return {"order": self.order.to(torch.int16), "shares": self.shares.T[*upper].bfloat16()}
+        return {"order": self.order.cpu().to(torch.int16), **vars(self._stored)}
 
     @classmethod
-    def from_tensors(cls, order: Tensor, shares: Tensor) -> ErrorFeedback:
-        """Inverse of :meth:`to_tensors`. Raises ValueError for tensors that do not fit together."""
-        channels = len(order)
-        if sorted(order.tolist()) != list(range(channels)) or len(shares) != channels * (channels - 1) // 2:
-            raise ValueError(f"an order of {channels} channels and {len(shares)} shares do not fit together")
+    def from_tensors(cls, stored: Stored, channels: int) -> ErrorFeedback:
+        """Inverse of :meth:`to_tensors`. Raises ValueError for tensors that do not fit ``channels`` or one another."""
+        order = stored.take("order", torch.int16, (channels,))
+        if sorted(order.tolist()) != list(range(channels)):
+            raise ValueError(f"the order is no permutation of {channels} channels")
+        count = channels * (channels - 1) // 2
+        result = cls.__new__(cls)
+        nn.Module.__init__(result)
+        if "largest" in stored:
+            codes = stored.take("shares", torch.uint8, (packed_size(count, _BITS),))
+            result._keep(order, _Rounded(codes, stored.take("largest", torch.bfloat16, (channels,), 0)))
+        else:
+            result._keep(order, _Plain(stored.take("shares", torch.bfloat16, (count,))))
+        return result
+
+
+@dataclass(frozen=True)
+class _Rounded:
+    """Shares with a sign and one of eight magnitudes, in units of the largest that is taken from the channel.
+
+    Finer ones do no better, which docs/accuracy.md shows.
+    """
+
+    shares: Tensor
+    """Packed indices of ``_LEVELS``, below the diagonal row by row: uint8, 1-D."""
+    largest: Tensor
+    """bfloat16 ``(C,)``."""
+
+    @classmethod
+    def nearest(cls, shares: Tensor) -> _Rounded:
+        """``shares`` ``(C, C)``, strictly below the diagonal, rounded."""
+        largest = shares.abs().amax(1).bfloat16()
+        units = torch.where(largest > 0, largest.float(), 1)[:, None]
+        edges = (_LEVELS[1:] + _LEVELS[:-1]) / 2
+        codes = torch.bucketize(shares / units, edges)
+        return cls(pack(codes[*_below(len(shares))], _BITS), largest)
+
+    def decoded(self, channels: int) -> Tensor:
+        """The shares, float32 ``(C, C)``."""
+        rows, columns = _below(channels)
+        codes = unpack(self.shares, _BITS, (len(rows),))
+        result = torch.zeros(channels, channels)
+        result[rows, columns] = _LEVELS[codes] * self.largest.float()[rows]
+        return result
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """Shares as files of before hold them."""
+
+    shares: Tensor
+    """bfloat16, above the diagonal row by row, 1-D: transposed."""
+
+    def decoded(self, channels: int) -> Tensor:
+        """The shares, float32 ``(C, C)``."""
         matrix = torch.zeros(channels, channels)
-        matrix[*torch.triu_indices(channels, channels, 1)] = shares.float()
-        return cls(order.long(), matrix)
+        matrix[*torch.triu_indices(channels, channels, 1)] = self.shares.float()
+        return matrix.T.contiguous()
+
+
+def _below(channels: int) -> Tensor:
+    return torch.tril_indices(channels, channels, -1)

@@ -120,7 +120,7 @@ class SubsetQuantizer(InputQuantizer):
         Raises ValueError for tensors that do not fit the layer or one another, and for values that cannot be.
         """
         fixed = None
-        stored = Stored(tensors, ("points", "limit", "fixed", "order", "shares"))
+        stored = Stored(tensors, ("points", "limit", "fixed", "order", "shares", "largest"))
         if "fixed" in stored:
             shape = (2,) if tensors["fixed"].dim() == 1 else (2, channels)
             fixed = stored.take("fixed", torch.float32, shape)
@@ -132,8 +132,6 @@ class SubsetQuantizer(InputQuantizer):
         points = unpack_points(stored, (rows, 2**bits), universal)
         limit = stored.positive("limit", torch.bfloat16, (channels,)).float() if "limit" in stored else None
         feedback = None
-        if "order" in stored or "shares" in stored:
-            order = stored.take("order", torch.int16, (channels,))
-            shares = stored.take("shares", torch.bfloat16, (channels * (channels - 1) // 2,))
-            feedback = ErrorFeedback.from_tensors(order, shares)
+        if any(name in stored for name in ("order", "shares", "largest")):
+            feedback = ErrorFeedback.from_tensors(stored, channels)
         return cls(points, signed, bits, universal, channel_axis, limit, feedback, fixed)
