@@ -293,6 +293,7 @@ def _code(checks: Sequence[Check]) -> int:
 
 def _facts(model: SRModel, recipe: Recipe, size: int) -> dict[str, str]:
     """The headline figures of a model that was quantized by ``recipe`` and whose file takes ``size`` bytes."""
+    from dfsq.artifact.parts import parts_of
     from dfsq.nn import quantized_layers
 
     assert model.quantization is not None
@@ -309,12 +310,18 @@ def _facts(model: SRModel, recipe: Recipe, size: int) -> dict[str, str]:
     return {
         "network": f"{model.info.architecture} ×{model.scale}",
         "layers": f"{inside} at {width}{weights_alone}",
-        "size": f"{size_text(float32)} (float32) → {size_text(size)}, {float32 / size:.1f}× smaller",
+        "size": f"{size_text(float32)} (float32) → {size_text(size)}, {_smaller(float32, size)}",
+        "file": ", ".join(f"{kind} {size_text(part)}" for kind, part in parts_of(model, size).items() if part),
         "recipe": f"{recipe.name}: {recipe.phrase()}",
         "calibration": f"{calibration['patches']} patches of {'×'.join(map(str, calibration['patch']))}",
         "seed": str(recipe.seed),
         **facts_of(calibration, stored.get("steps", 0)),
     }
+
+
+def _smaller(before: int, size: int) -> str:
+    """How the size of a file compares with what it came from, both in bytes."""
+    return f"{before / size:.1f}× smaller" if size < 0.95 * before else "no smaller"
 
 
 def _bits(recipe: Recipe) -> str:

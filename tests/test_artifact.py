@@ -13,6 +13,7 @@ import dfsq
 from calibration import quantize, recipe
 from dfsq import networks
 from dfsq.artifact import read_header
+from dfsq.artifact.parts import parts_of
 from dfsq.errors import ArtifactError, DfsqError, UsageError
 from dfsq.model import SRModel
 from dfsq.networks.edsr import EDSR
@@ -43,6 +44,17 @@ def edit_header(path: Path, **changes: object) -> None:
 @pytest.mark.parametrize("bits", range(2, 9))
 def test_reloaded_outputs_are_equal_to_the_bit(small_model: SRModel, tmp_path: Path, weights: str, bits: int) -> None:
     check_reload(quantized(small_model, weights=weights, w_bits=bits, a_bits=bits), tmp_path)
+
+
+def test_parts_of_a_file_counted_by_hand(small_model: SRModel, tmp_path: Path) -> None:
+    model = quantize(small_model, [X], recipe("accurate", w_bits=2, a_bits=2, outside_bits=None))
+    size = dfsq.save(model, tmp_path / "a.safetensors")
+    parts = parts_of(model, size)
+    # Four layers of 8×8×3×3: codes of 2 bits, two sets of four points in 9 bits a channel, scales, limits in 2 bytes.
+    assert parts["codes"] == 4 * 8 * 8 * 9 // 4
+    assert parts["points and ranges"] == 4 * (8 * 4 * 9 // 8 + 8 * 4 + 8 * 4 * 9 // 8 + 8 * 2)
+    assert parts["shares"] == 4 * (8 * 2 + 28 // 2 + 8 * 2)
+    assert sum(parts.values()) == size == (tmp_path / "a.safetensors").stat().st_size
 
 
 def test_reloaded_outputs_are_equal_with_error_feedback_and_compensation(small_model: SRModel, tmp_path: Path) -> None:

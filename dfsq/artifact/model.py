@@ -45,7 +45,7 @@ def save(model: SRModel, path: str | Path) -> int:
     check_wrapped(model, "save")
     if model.quantization is None:
         raise UsageError("only quantized models are saved as artifacts; quantize the model first")
-    tensors = _tensors(model)
+    tensors = tensors_of(model)
     parts = (file.Part(name, str(each.dtype), tuple(each.shape), _bytes(each)) for name, each in tensors.items())
     try:
         header = header_of(model, model.quantization)
@@ -81,7 +81,8 @@ def load(path: str | Path, arch: OwnNetwork | None = None) -> SRModel:
         raise ArtifactError(f"{path}: header and tensors do not fit together ({reason}); quantize again") from error
 
 
-def _tensors(model: SRModel) -> dict[str, Tensor]:
+def tensors_of(model: SRModel) -> dict[str, Tensor]:
+    """What an artifact of ``model`` holds, by name."""
     state = model.net.state_dict()
     stored = {}
     for name, layer in nn.quantized_layers(model.net):

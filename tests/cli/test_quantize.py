@@ -8,6 +8,7 @@ import torch
 import dfsq as api
 from dfsq.artifact import read_header
 from dfsq.images.files import write_png
+from dfsq.networks.edsr import EDSR
 
 QUICK = ("quantize", "model.pth", "--patches", "4", "--patch-size", "64", "--no-eval")
 
@@ -22,6 +23,14 @@ def test_one_command_from_checkpoint_to_artifact_and_scores(dfsq: Callable) -> N
     model = api.load("model-w3a3.safetensors")
     assert model.quantization is not None
     assert model(torch.rand(1, 3, 8, 8)).shape == (1, 3, 16, 16)
+
+
+def test_a_file_that_is_no_smaller_is_not_called_so(dfsq: Callable) -> None:
+    torch.save(EDSR(scale=2, blocks=1, features=2, residual_scale=1.0).state_dict(), "tiny.pth")
+    run = dfsq("quantize", "tiny.pth", "--force", *QUICK[2:])
+    assert run.code == 0
+    assert "no smaller" in run.out and "× smaller" not in run.out
+    assert "codes" in run.out and "points and ranges" in run.out and "other" in run.out
 
 
 def test_same_command_gives_the_same_bytes_and_another_seed_does_not(dfsq: Callable) -> None:
