@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -279,6 +280,7 @@ def quantize(
         print_table("Allocation", ("layer", "weight bits", "activation bits"), _allocation(quantized), (1, 2))
     if report is not None:
         print_report(report)
+    note(f"next: {_next(checkpoint, output, recipe, scored=bool(sets))}", quiet)
     for check in checks:
         if check.passed:
             note(str(check), quiet)
@@ -317,6 +319,17 @@ def _facts(model: SRModel, recipe: Recipe, size: int) -> dict[str, str]:
         "seed": str(recipe.seed),
         **facts_of(calibration, stored.get("steps", 0)),
     }
+
+
+def _next(checkpoint: str, output: Path, recipe: Recipe, *, scored: bool) -> str:
+    """The command that most people want after this one."""
+    if recipe.name == "int8":
+        words = ["dfsq", "export", str(output), "-o", str(output.with_suffix(".onnx"))]
+    elif not scored:
+        words = ["dfsq", "eval", checkpoint, str(output), "--data", "BENCHMARKS", "--set", "Set5"]
+    else:
+        words = ["dfsq", "upscale", str(output), "IMAGE", "-o", "OUTPUT"]
+    return shlex.join(words)
 
 
 def _smaller(before: int, size: int) -> str:

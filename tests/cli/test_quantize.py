@@ -1,4 +1,5 @@
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,15 @@ def test_one_command_from_checkpoint_to_artifact_and_scores(dfsq: Callable) -> N
     model = api.load("model-w3a3.safetensors")
     assert model.quantization is not None
     assert model(torch.rand(1, 3, 8, 8)).shape == (1, 3, 16, 16)
+
+
+def test_the_next_step_is_a_command_that_runs(dfsq: Callable) -> None:
+    run = dfsq(*QUICK, "-o", "a b.safetensors")
+    (line,) = [each for each in run.err.splitlines() if each.startswith("next: ")]
+    command = [each.replace("BENCHMARKS", "benchmark") for each in shlex.split(line.removeprefix("next: dfsq "))]
+    assert dfsq(*command).code == 0
+    run = dfsq(*QUICK[:-1], "-o", "b.safetensors", "--eval", "Set5", "--data", "benchmark")
+    assert "next: dfsq upscale b.safetensors IMAGE -o OUTPUT" in run.err
 
 
 def test_a_file_that_is_no_smaller_is_not_called_so(dfsq: Callable) -> None:
