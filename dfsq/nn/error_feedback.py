@@ -41,7 +41,7 @@ class ErrorFeedback(nn.Module):
         channel j; the rest of it is ignored. Rounded to what is stored, two in a byte: see :class:`_Rounded`.
         """
         super().__init__()
-        self._keep(order, _Rounded.nearest(shares.detach().triu(1).T.cpu()), shares.device)
+        self._keep(order, _Rounded.nearest(shares.detach().triu(1).T.cpu().contiguous()), shares.device)
 
     def _keep(self, order: Tensor, stored: _Rounded | _Plain, device: torch.device | None = None) -> None:
         self._stored = stored
