@@ -13,11 +13,14 @@ from calibration.images import Image
 from calibration.progress import silent
 from calibration.training import loop
 from calibration.training.crops import Crops
+from calibration.training.network import in_precision
+from calibration.training.precision import InPrecision
 from dfsq import networks
 from dfsq.errors import UsageError
 from dfsq.evaluation.samples import calibration_images
 from dfsq.model import SRModel
 from dfsq.networks.imdn import IMDN
+from dfsq.networks.scope import QUANTIZABLE, shifts_colours
 from dfsq.nn import SubsetQuantizer, quantized_layers
 
 
@@ -68,6 +71,32 @@ def test_a_short_run_comes_a_twentieth_closer_to_full_precision(network: str, sm
     crops = Crops(photos(), scale=2, size=16, batch=4, seed=0, is_lr=False, progress=silent)
     outcome = loop.train(trainable, crops, eager.steps, Judge(model), None, silent)  # type: ignore[arg-type]
     assert distance(trainable.frozen(), model) == outcome.scores[outcome.best] < 0.95 * outcome.scores[0]
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_it_starts_from_accurate(small_model: SRModel, bits: int) -> None:
+    chosen = recipe(bits)
+    assert isinstance(chosen, Trained)
+    start = chosen.start(small_model, list(stream()), silent).model
+    accurate = quantize(small_model, stream(), calibration.recipe("accurate", w_bits=bits, a_bits=bits))
+    x = torch.rand(1, 3, 24, 24)
+    with torch.no_grad():
+        # Sums in C and in torch differ in their last bits, which error feedback can make visible.
+        assert (start(x) - accurate(x)).abs().mean() < 0.05 * (start(x) - small_model(x)).abs().mean()
+
+
+def test_the_teacher_in_half_precision_is_nearly_the_network(small_model: SRModel) -> None:
+    rough = in_precision(small_model, torch.bfloat16)
+    x = torch.rand(1, 3, 24, 24)
+    with torch.no_grad():
+        assert 0 < (rough(x) - small_model(x)).abs().max() < 0.02
+        assert torch.equal(in_precision(small_model, torch.float32)(x), small_model(x))
+    # The mean colour of networks in 0–255 would lose half a grey level.
+    shifts = [
+        name for name, each in small_model.net.named_modules() if isinstance(each, QUANTIZABLE) and shifts_colours(each)
+    ]
+    assert len(shifts) == 2
+    assert not any(isinstance(rough.net.get_submodule(name), InPrecision) for name in shifts)
 
 
 def test_the_result_is_never_worse_on_the_images_set_aside(plausible_model: SRModel) -> None:
