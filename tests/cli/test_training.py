@@ -86,7 +86,7 @@ def test_minutes_say_how_many_steps_they_are(dfsq: Callable) -> None:
         (("--recipe", "accurate", "--minutes", "5"), "--minutes"),
         (("--recipe", "fast", "--no-resume"), "does not train"),
         (("--recipe", "trained", "--max-drop", "1"), "--max-drop"),
-        (("--recipe", "trained", "--feedback"), "feedback"),
+        (("--recipe", "trained", "--selector", "exact"), "--selector"),
         (("--recipe", "trained", "--steps", "0"), "--steps"),
         (("--recipe", "trained", "--minutes", "nan"), "--minutes"),
     ],

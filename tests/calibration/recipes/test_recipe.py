@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from calibration import FixedRanges, Integers, OnePass, Recipe, recipe
+from calibration import FixedRanges, Integers, OnePass, Recipe, Trained, recipe
 from calibration.recipes.recipe import METHODS, register
 from dfsq.errors import UsageError
 
@@ -16,6 +16,9 @@ GRIDS = ("minmax", "percentile", "mse")
 POINTS = ("exact", "kmeans", "exhaustive", "log2")
 DEPENDENT: list[tuple[type[Recipe], str, Any, dict[str, Any], bool]] = [
     *((OnePass, "restarts", 7, {"selector": each}, each == "kmeans") for each in GRIDS + POINTS),
+    *((OnePass, "universal", "even", {"selector": each}, each == "exact") for each in GRIDS + POINTS),
+    *((Trained, "headroom", 2.0, {"ranges": each}, each == "sample") for each in ("sample", "fixed")),
+    *((Trained, "target_share", 0.5, {"objective": each}, each == "target") for each in ("output", "target")),
     *((FixedRanges, "restarts", 7, {"selector": each}, each == "kmeans") for each in GRIDS + POINTS),
     *((FixedRanges, "float_share", 0.5, {"selector": each}, each in GRIDS) for each in GRIDS + POINTS),
     *(
@@ -30,7 +33,7 @@ DEPENDENT: list[tuple[type[Recipe], str, Any, dict[str, Any], bool]] = [
 def test_the_tables_are_complete() -> None:
     assert {("integers", "selector"), ("integers", "words"), ("fixed-ranges", "headroom")} <= set(FOREIGN)
     dependent = {(method, key) for method in METHODS.values() for key, each in method.choices().items() if each.only}
-    inherited = {(METHODS["sequential"], "restarts")}
+    inherited = {(METHODS["sequential"], "restarts"), (METHODS["sequential"], "universal")}
     assert dependent - inherited == {(method, key) for method, key, *_ in DEPENDENT}
 
 
@@ -59,7 +62,7 @@ def test_what_means_nothing_beside_others_is_refused(
         lambda: method().changed(**others, **{key: value}),
         lambda: method.of({**others, key: method.choices()[key].default}),
     ):
-        with pytest.raises(UsageError, match=f"^`{key}` means nothing without .*`selector`"):
+        with pytest.raises(UsageError, match=f"^`{key}` means nothing without .*`{next(iter(others))}`"):
             attempt()
     assert key not in method(**others).to_dict()
 
