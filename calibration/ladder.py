@@ -168,9 +168,7 @@ def _least_bits(bits: LayerBits) -> int:
 def _stored(layer: Layer, bits: LayerBits, recipe: Planned) -> float:
     """Bits that an artifact takes for a layer: codes of its weights, and points of its input where it stores them."""
     points = layer.weight.shape[1] * getattr(layer, "groups", 1) if recipe.granularity == "channel" else 1
-    inputs = (
-        0
-        if bits.a_bits is None
-        else points * stored_bits(bits.a_bits, recipe.universal_set, recipe.evenly(bits.a_bits))
-    )
-    return float(layer.weight.numel() * bits.w_bits + inputs)
+    total = layer.weight.numel() * bits.w_bits
+    if bits.a_bits is not None:
+        total += points * stored_bits(bits.a_bits, recipe.universal_set, recipe.evenly(bits.a_bits))
+    return float(total)
