@@ -295,11 +295,14 @@ def _code(checks: Sequence[Check]) -> int:
 
 def _facts(model: SRModel, recipe: Recipe, size: int) -> dict[str, str]:
     """The headline figures of a model that was quantized by ``recipe`` and whose file takes ``size`` bytes."""
+    from calibration.methods.by_training import ByTraining
     from dfsq.artifact.parts import parts_of
     from dfsq.nn import quantized_layers
 
     assert model.quantization is not None
     stored, calibration = model.quantization.recipe, model.quantization.calibration
+    if isinstance(recipe, ByTraining):
+        recipe = recipe.with_steps(stored["steps"])  # as many as fitted into --minutes
     layers = dict(quantized_layers(model.net))
     inside = sum(layer.input_quantizer is not None for layer in layers.values())
     alone = {layer.quantized_weight.bits for layer in layers.values() if layer.input_quantizer is None}

@@ -80,7 +80,9 @@ class ByChannel(Planned):
 
     def phrase(self) -> str:
         """What the method does, in a few words."""
-        parts = [f"{self.selector} selection", f"{self.weights} weights"]
+        inputs = "evenly spaced points" if self.evenly(self.a_bits) else f"{self.selector} selection"
+        weights = "mse" if self.weights == "subset" and self.evenly(self.w_bits) else self.weights
+        parts = [inputs, f"{weights} weights"]
         return ", ".join(parts + ["compensation"] * self.compensates + ["feedback"] * self.feedback)
 
     def changed(self, **changes: Any) -> Recipe:

@@ -26,6 +26,11 @@ def test_one_command_from_checkpoint_to_artifact_and_scores(dfsq: Callable) -> N
     assert model(torch.rand(1, 3, 8, 8)).shape == (1, 3, 16, 16)
 
 
+def test_evenly_spaced_points_are_called_so(dfsq: Callable) -> None:
+    assert "evenly spaced points, mse weights" in dfsq(*QUICK, "--bits", "8").out
+    assert "exact selection, mse weights" in dfsq(*QUICK, "--w-bits", "8", "--a-bits", "4").out
+
+
 def test_the_next_step_is_a_command_that_runs(dfsq: Callable) -> None:
     run = dfsq(*QUICK, "-o", "a b.safetensors")
     (line,) = [each for each in run.err.splitlines() if each.startswith("next: ")]
