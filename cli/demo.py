@@ -42,4 +42,4 @@ def demo(context: click.Context, output: Path, bits: int, quiet: bool) -> None:
         reports=(report,),
         quiet=quiet,
     )
-    print_text(f"\nReport with pictures: {report}\nNext: dfsq quantize your-checkpoint.pth --calib your-photos/\n")
+    print_text(f"\nReport with pictures: {report}\nYour own: dfsq quantize your-checkpoint.pth --calib your-photos/\n")
