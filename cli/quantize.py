@@ -280,7 +280,10 @@ def quantize(
         print_table("Allocation", ("layer", "weight bits", "activation bits"), _allocation(quantized), (1, 2))
     if report is not None:
         print_report(report)
-    note(f"next: {_next(checkpoint, output, recipe, scored=bool(sets))}", quiet)
+    told = [] if arch is None or ":" not in arch else ["--arch", arch]  # what the artifact does not hold
+    plain = not (arch or arch_args or scale or rgb_range or force)
+    others = [checkpoint] if plain else []
+    note(f"next: {_next(others, output, recipe, told, scored=bool(sets))}", quiet)
     for check in checks:
         if check.passed:
             note(str(check), quiet)
@@ -324,15 +327,15 @@ def _facts(model: SRModel, recipe: Recipe, size: int) -> dict[str, str]:
     }
 
 
-def _next(checkpoint: str, output: Path, recipe: Recipe, *, scored: bool) -> str:
-    """The command that most people want after this one."""
+def _next(others: Sequence[str], output: Path, recipe: Recipe, told: Sequence[str], *, scored: bool) -> str:
+    """The command that most people want after this one; ``others``: models to compare with, ``told``: flags."""
     if recipe.name == "int8":
-        words = ["dfsq", "export", str(output), "-o", str(output.with_suffix(".onnx"))]
+        words = ["export", str(output), "-o", str(output.with_suffix(".onnx"))]
     elif not scored:
-        words = ["dfsq", "eval", checkpoint, str(output), "--data", "BENCHMARKS", "--set", "Set5"]
+        words = ["eval", *others, str(output), "--data", "BENCHMARKS", "--set", "Set5"]
     else:
-        words = ["dfsq", "upscale", str(output), "IMAGE", "-o", "OUTPUT"]
-    return shlex.join(words)
+        words = ["upscale", str(output), "IMAGE", "-o", "OUTPUT"]
+    return shlex.join(["dfsq", *words, *told])
 
 
 def _smaller(before: int, size: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -108,6 +109,11 @@ def test_every_command(dfsq: Callable, own: Own) -> None:
     for name in own.full:
         assert name in run.out
     assert f"{len(own.body)} at W4A4" in run.out
+    (line,) = [each for each in run.err.splitlines() if each.startswith("next: ")]
+    assert shlex.split(line)[-2:] == ["--arch", own.arch]
+    following = [each.replace("BENCHMARKS", "benchmark") for each in shlex.split(line.removeprefix("next: dfsq "))]
+    if own.scale == 2 and own.colour == "RGB":
+        assert dfsq(*following).code == 0
 
     run = dfsq("eval", "own.pth", "q.safetensors", *options, "--hr", "small", "--max-drop", "1", "--json")
     assert run.code == 0, run.err
