@@ -18,13 +18,13 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from torch import Tensor
 
 from calibration.compensation import Moments, weights_of_errors
+from calibration.given import rows_of
 from calibration.layers import Layer, LayerBits, Rounding
 from calibration.observer import HistogramObserver
 from calibration.recipes.recipe import MAX_BITS, MIN_BITS
 from calibration.selection import even
 from calibration.selection.exact import least_errors
 from calibration.sensitivity import Sensitivity
-from calibration.sequential import rows_of
 from calibration.watching import watch
 from dfsq.errors import UsageError
 from dfsq.model import SRModel

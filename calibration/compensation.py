@@ -25,11 +25,28 @@ _RESOLUTION = 1e-5
 """Least variance that is told from rounding, of a square."""
 
 
-class Moments:
-    """Second moments of the rows that a layer multiplies its weights with: x in full precision and x̂ as quantized.
+class Products:
+    """Sums over some rows that a layer multiplies its weights with: x in full precision and x̂ as quantized.
 
-    Filled batch by batch; float64 ``(K, K)`` and ``(K,)``, where K is the number of weights per output channel.
+    float32 ``(K, K)`` and ``(K,)``, where K is the number of weights per output channel.
     """
+
+    def __init__(self, size: int, device: torch.device) -> None:
+        self.hessian = torch.zeros(size, size, device=device)
+        self.cross = torch.zeros(size, size, device=device)
+        self.sums = torch.zeros(2, size, device=device)
+        self.count = 0
+
+    def add(self, x: Tensor, quantized: Tensor) -> None:
+        """Count rows ``(n, K)`` and their quantized counterparts."""
+        self.hessian.addmm_(quantized.T, quantized)
+        self.cross.addmm_(x.T, quantized)
+        self.sums += torch.stack([x.sum(0), quantized.sum(0)])
+        self.count += len(x)
+
+
+class Moments:
+    """Second moments of all rows, filled batch by batch: float64 ``(K, K)`` and ``(K,)``, on the CPU."""
 
     def __init__(self, size: int) -> None:
         self._hessian = torch.zeros(size, size, dtype=torch.float64)
@@ -39,10 +56,16 @@ class Moments:
 
     def add(self, x: Tensor, quantized: Tensor) -> None:
         """Count rows ``(n, K)`` and their quantized counterparts."""
-        self._hessian += (quantized.T @ quantized).double().cpu()
-        self._cross += (x.T @ quantized).double().cpu()
-        self._sums += torch.stack([x.sum(0), quantized.sum(0)]).double().cpu()
-        self._count += len(x)
+        products = Products(len(self._hessian), x.device)
+        products.add(x, quantized)
+        self.include(products)
+
+    def include(self, products: Products) -> None:
+        """Count the rows of ``products``."""
+        self._hessian += products.hessian.cpu()
+        self._cross += products.cross.cpu()
+        self._sums += products.sums.cpu()
+        self._count += products.count
 
     @property
     def means(self) -> tuple[Tensor, Tensor]:

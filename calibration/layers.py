@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,7 +55,7 @@ class Rounding(Protocol):
     ) -> InputQuantizer:
         """The quantizer for the input that ``observer`` has seen; ``sensitivity`` tells which of its channels count."""
 
-    def output_quantizer(self, layer: Layer, inputs: Sequence[Tensor], bits: LayerBits) -> AffineQuantizer | None:
+    def output_quantizer(self, layer: Layer, inputs: Iterable[Tensor], bits: LayerBits) -> AffineQuantizer | None:
         """The quantizer for what ``layer`` makes of ``inputs``, where ``bits`` say that it has one."""
 
 

@@ -55,6 +55,7 @@ def make_output_quantizer(
     ranges = ChannelRanges(1)
     for each in inputs:
         ranges.observe(layer(each))
+    ranges.reduce(layer.weight.device)
     return for_tensor(ranges, bits.a_bits, headroom, 1)
 
 

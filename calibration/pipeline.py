@@ -23,8 +23,8 @@ def quantize(
     recipe: Recipe | None = None,
     progress: Progress = silent,
 ) -> SRModel:
-    """Quantize a full-precision ``model`` by ``recipe`` (None: the one that is called ``fast``) and return a new one;
-    ``model`` itself is not changed.
+    """Quantize a full-precision ``model`` by ``recipe`` (None: the one that is called ``accurate``) and return a new
+    one; ``model`` itself is not changed.
 
     ``images`` are LR batches ``(N, 3, H, W)`` in 0–1, seen once, one batch at a time: a :class:`PatchStream` or any
     iterable. The network sees them one by one, and nothing but counts and maxima is kept: how they are cut into batches

@@ -6,14 +6,16 @@ the output by that place. Its expectation needs no labels: with random signs v, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from calibration.progress import Progress
+from dfsq import distributed
 from dfsq.errors import UsageError
 from dfsq.model import SRModel
 from dfsq.nn import channel_axis
@@ -34,57 +36,67 @@ def measure(
 ) -> dict[str, Sensitivity]:
     """Sensitivities of the layers called ``names`` on LR ``batches`` ``(N, 3, H, W)`` in 0–1, one image at a time.
 
-    Layers that no image reaches are left out.
+    Layers that no image reaches are left out. Several processes share the images.
     """
-    generator = torch.Generator().manual_seed(seed)
-    reached: list[tuple[str, str, int, Tensor]] = []
-    handles = []
-    for name in names:
-        layer = model.net.get_submodule(name)
-        handles += _record(layer, name, channel_axis(layer), reached)
-    sums: dict[tuple[str, str], Tensor] = {}
     images = [image for batch in batches for image in torch.split(batch, 1)]
-    try:
-        for done, image in enumerate(images):
-            progress("Measuring sensitivity", done, len(images))
-            reached.clear()
-            with torch.inference_mode(False), torch.enable_grad():
-                output = model(image.clone().requires_grad_())
-                if not output.requires_grad:
-                    raise UsageError(
-                        "the network takes no gradients (no_grad or detach in its forward pass), which `compensation`, "
-                        "`feedback`, `avg_bits` and `max_drop` need; do without them"
-                    )
-                signs = torch.randint(0, 2, output.shape, generator=generator).to(output) * 2 - 1
-                tensors = [tensor for *_, tensor in reached]
-                gradients = torch.autograd.grad(output, tensors, signs, allow_unused=True)
-            for (name, side, axis, _), gradient in zip(reached, gradients, strict=True):
-                if gradient is not None:
-                    rows = gradient.movedim(axis, -1).flatten(0, -2)
-                    total = (rows.T @ rows).double().cpu() / (output.numel() * len(images))
-                    sums[name, side] = sums.get((name, side), 0) + total
-    finally:
-        for handle in handles:
-            handle.remove()
+    seeds = torch.randint(2**62, (len(images),), generator=torch.Generator().manual_seed(seed)).tolist()
+    sums: dict[tuple[str, str], Tensor] = {}
+
+    def measured(index: int) -> dict[tuple[str, str], Tensor]:
+        progress("Measuring sensitivity", index, len(images))
+        return _squares(model, names, images[index], seeds[index])
+
+    for some in distributed.rounds(range(len(images))):
+        for found in distributed.share(some, measured):
+            for key, each in found.items():
+                sums[key] = sums.get(key, 0) + each.double() / len(images)
     progress("Measuring sensitivity", len(images), len(images))
     return {
         name: Sensitivity(sums[name, "inputs"], sums[name, "outputs"]) for name in names if (name, "inputs") in sums
     }
 
 
-def _record(
-    layer: nn.Module, name: str, axis: int, reached: list[tuple[str, str, int, Tensor]]
-) -> list[RemovableHandle]:
-    """Note what goes into ``layer`` and what comes out; copies, as others may share the input."""
+def _squares(model: SRModel, names: Sequence[str], image: Tensor, seed: int) -> dict[tuple[str, str], Tensor]:
+    """Second moments of the gradients that one image gives where layers read and write, per output value: on the CPU.
+
+    Each is taken when it passes: all of them at once would be as large as all maps.
+    """
+    sums: dict[tuple[str, str], Tensor] = {}
+    handles: list[RemovableHandle] = []
+    for name in names:
+        layer = model.net.get_submodule(name)
+        handles += _listen(layer, partial(_add, sums, name, channel_axis(layer)))
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            image = image.clone().requires_grad_()
+            output = model(image)
+            if not output.requires_grad:
+                raise UsageError(
+                    "the network takes no gradients (no_grad or detach in its forward pass), which `compensation`, "
+                    "`feedback`, `avg_bits` and `max_drop` need; do without them"
+                )
+            signs = torch.randint(0, 2, output.shape, generator=torch.Generator().manual_seed(seed)).to(output) * 2 - 1
+            torch.autograd.grad(output, image, signs, allow_unused=True)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {key: each.cpu() / output.numel() for key, each in sums.items()}
+
+
+def _add(sums: dict[tuple[str, str], Tensor], name: str, axis: int, side: str, gradient: Tensor) -> None:
+    rows = gradient.movedim(axis, -1).flatten(0, -2)
+    sums[name, side] = sums.get((name, side), 0) + rows.T @ rows
+
+
+def _listen(layer: nn.Module, hear: Callable[[str, Tensor], None]) -> list[RemovableHandle]:
+    """Have ``hear`` be told ``inputs`` and ``outputs`` of ``layer``, and the gradient there."""
 
     def before(_layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
-        x = inputs[0].clone()
-        reached.append((name, "inputs", axis, x))
+        x = inputs[0].clone()  # others may share it, or change it afterwards
+        x.register_hook(partial(hear, "inputs"))  # type: ignore[no-untyped-call]
         return (x,)
 
-    def after(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        output = output.clone()
-        reached.append((name, "outputs", axis, output))
-        return output
+    def after(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        output.register_hook(partial(hear, "outputs"))  # type: ignore[no-untyped-call]
 
     return [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]

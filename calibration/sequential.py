@@ -1,32 +1,38 @@
 """Sequential calibration: layers are quantized in execution order, each on what the quantized network gives it.
 
-Both networks run side by side in one pass: the batch holds every image twice, once as in full precision and once as
-quantized so far. A layer is quantized the moment its inputs arrive.
+Both networks run side by side: a batch holds every image twice, once as in full precision and once as quantized so far.
+A layer is quantized the moment all batches have come to it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from calibration.compensation import Moments, compensated, corrected
+from calibration.compensation import Moments, Products, compensated, corrected
+from calibration.given import Given, Pairs, rows_of
 from calibration.layers import Layer, LayerBits, Rounding, adapted, make_weight, round_bias
+from calibration.lockstep import Lockstep
 from calibration.progress import Progress
 from calibration.ranges import ChannelRanges
 from calibration.sensitivity import Sensitivity
+from calibration.shelf import Shelf
+from dfsq import distributed
 from dfsq.model import SRModel
-from dfsq.nn import QuantizedLayer, counterpart, replace
+from dfsq.nn import InputQuantizer, QuantizedLayer, counterpart, replace
 from dfsq.quantizers.weights import QuantizedWeight
 
-_EVERY = 2
-"""Every how many rows and columns of a map count for the moments: neighbours tell little new."""
+_TOGETHER = 4
+"""Images of a batch."""
+_MEMORY = 300 << 20
+"""Bytes of maps that wait in memory; those beyond wait in a file."""
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def quantize_layers(
     model: SRModel,
     plan: Mapping[str, LayerBits],
@@ -39,27 +45,33 @@ def quantize_layers(
     """Quantize the layers in ``plan`` of ``model``, in place, on LR ``images`` ``(N, 3, H, W)`` in 0–1.
 
     Every layer gets points for what the layers before it now give, then weights and a bias that bring its output
-    closest to what it was in full precision. Layers that no image reaches are rounded to the nearest.
+    closest to what it was in full precision. Layers that no image reaches are rounded to the nearest. Several processes
+    share the images.
     """
     calls = _count_calls(model, list(plan), images[:1])
-    run = _Run(model, torch.cat([images, images]))
-    done = 0
-
-    def quantize(name: str, layer: Layer, xs: Sequence[Tensor], ys: Sequence[Tensor]) -> QuantizedLayer:
-        nonlocal done
-        progress("Compensating", done, len(plan))
-        done += 1
-        return quantize_layer(layer, xs, ys, plan[name], sensitivities.get(name), rounding, extremes.get(name))
-
+    steps: _Steps = Lockstep(Shelf(_MEMORY))
     twins = {}
     for name, bits in plan.items():
         layer: Layer = model.net.get_submodule(name)
         if calls[name]:
-            twins[name] = _Twin(name, layer, calls[name], quantize, run)
+            twins[name] = _Twin(name, layer, calls[name], steps)
             replace(model.net, name, twins[name])
         else:
             replace(model.net, name, counterpart(layer, make_weight(layer.weight, bits, rounding), None))
-    model(run.both)
+    batches = torch.split(images, _TOGETHER)
+    done = 0
+
+    def meet(name: str, heard: Sequence[Sequence[Tensor]]) -> None:
+        nonlocal done
+        progress("Compensating", done, len(plan))
+        done += 1
+        given, twin = Given(heard, len(batches)), twins[name]
+        known = sensitivities.get(name)
+        twin.quantized = quantize_layer(twin.layer, given, plan[name], known, rounding, extremes.get(name))
+
+    own = [each for index, each in enumerate(batches) if distributed.is_mine(index)]
+    # A process that has no batch goes along with one that is not its own, and is never asked for it.
+    steps.run([_Pass(model, torch.cat([each, each])) for each in own or batches[:1]], meet)
     for name, twin in twins.items():
         assert twin.quantized is not None
         replace(model.net, name, twin.quantized)
@@ -68,29 +80,25 @@ def quantize_layers(
 
 def quantize_layer(
     layer: Layer,
-    xs: Sequence[Tensor],
-    ys: Sequence[Tensor],
+    given: Given,
     bits: LayerBits,
     sensitivity: Sensitivity | None,
     rounding: Rounding,
     extremes: ChannelRanges | None,
 ) -> QuantizedLayer:
-    """Quantize ``layer``, whose inputs are ``xs`` in full precision and ``ys`` in the quantized network.
-
-    The range of its input goes as far as ``extremes``.
-    """
-    quantizer, given = None, ys
+    """Quantize ``layer`` on what it is ``given``. The range of its input goes as far as ``extremes``."""
+    quantizer, device = None, layer.weight.device
     if bits.a_bits is not None:
         observer = rounding.observer(layer, extremes)
-        for y in ys:
+        for y in given.quantized():
             observer.observe(y)
-        quantizer = rounding.input_quantizer(layer, observer, bits.a_bits, sensitivity).to(layer.weight.device)
-        layer, xs, ys = adapted(layer, quantizer), [quantizer.rescaled(x) for x in xs], [quantizer(y) for y in ys]
+        observer.reduce(device)
+        quantizer = rounding.input_quantizer(layer, observer, bits.a_bits, sensitivity).to(device)
+        layer = adapted(layer, quantizer)
     moments = [Moments(layer.weight[0].numel()) for _ in range(getattr(layer, "groups", 1))]
-    for x, y in zip(xs, ys, strict=True):
-        for one, other in zip(torch.split(x, 1), torch.split(y, 1), strict=True):
-            for each, rows, quantized_rows in zip(moments, rows_of(layer, one), rows_of(layer, other), strict=True):
-                each.add(rows, quantized_rows)
+    for found in given.each(partial(_products, layer, quantizer)):
+        for each, products in zip(moments, found, strict=True):
+            each.include(products)
     weight = _compensate(layer, moments, bits, sensitivity, rounding)
     result = counterpart(layer, weight, quantizer)
     if layer.bias is not None:
@@ -102,21 +110,22 @@ def quantize_layer(
             for one, other, each in zip(before, rounded, moments, strict=True)
         ]
         result.bias = nn.Parameter(layer.bias + torch.cat(shift).to(layer.bias), requires_grad=False)
-    output_quantizer = rounding.output_quantizer(result, given, bits)
+    output_quantizer = rounding.output_quantizer(result, given.quantized(), bits)
     if output_quantizer is not None:
-        result.output_quantizer = output_quantizer.to(result.weight.device)
+        result.output_quantizer = output_quantizer.to(device)
     return round_bias(result)
 
 
-def rows_of(layer: Layer, x: Tensor) -> list[Tensor]:
-    """What every weight of ``layer`` is multiplied with, at one position in four: ``(positions, K)`` per group."""
-    if isinstance(layer, nn.Linear):
-        return [x.reshape(-1, x.shape[-1])[:: _EVERY**2]]
-    stride = (_EVERY * layer.stride[0], _EVERY * layer.stride[1])
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    padded = F.pad(x, layer._reversed_padding_repeated_twice, mode)  # "same" is other numbers on opposite sides
-    columns = F.unfold(padded, layer.kernel_size, layer.dilation, 0, stride)  # (1, C·kh·kw, positions)
-    return [each[0].T for each in columns.chunk(layer.groups, dim=1)]
+def _products(layer: Layer, quantizer: InputQuantizer | None, pairs: Pairs) -> list[Products]:
+    """Of what the weights of each group of ``layer`` are multiplied with."""
+    found = [Products(layer.weight[0].numel(), layer.weight.device) for _ in range(getattr(layer, "groups", 1))]
+    for x, y in pairs:
+        if quantizer is not None:
+            x, y = quantizer.rescaled(x), quantizer(y)
+        for one, other in zip(torch.split(x, 1), torch.split(y, 1), strict=True):
+            for each, rows, quantized in zip(found, rows_of(layer, one), rows_of(layer, other), strict=True):
+                each.add(rows, quantized)
+    return found
 
 
 def _compensate(
@@ -147,51 +156,57 @@ class _Reached(Exception):  # noqa: N818 - not an error
     """The layer that listens has been given all its inputs."""
 
 
-class _Run:
-    """A pass over both networks, and who listens to it instead of being quantized by it."""
+class _Pass:
+    """A pass of both networks over one batch, and who listens to it instead of waiting for the others."""
 
     def __init__(self, model: SRModel, both: Tensor) -> None:
-        self.model = model
-        self.both = both
+        self._model = model
+        self._both = both
         self.listener: _Twin | None = None
+
+    def __call__(self) -> None:
+        self._model(self._both)
+
+    def heard_by(self, twin: _Twin) -> list[Tensor]:
+        """The inputs of all calls of ``twin``: those to come as they are without it."""
+        self.listener = twin
+        heard: list[Tensor] = []
+        twin.heard = heard
+        try:
+            self()
+        except _Reached:
+            pass
+        finally:
+            self.listener = None
+        return heard
+
+
+_Steps = Lockstep[_Pass, Sequence[Tensor]]
 
 
 class _Twin(nn.Module):
     """Both versions of a layer: the first half of a batch goes through the one, the second through the other."""
 
-    def __init__(self, name: str, layer: Layer, calls: int, quantize: Callable[..., QuantizedLayer], run: _Run) -> None:
+    def __init__(self, name: str, layer: Layer, calls: int, steps: _Steps) -> None:
         super().__init__()
         self.name = name
         self.layer = layer
         self.quantized: QuantizedLayer | None = None
         self._calls = calls
-        self._quantize = quantize
-        self._run = [run]  # in a list, as the run holds the network that holds this module
-        self._heard: list[Tensor] = []
+        self._steps = [steps]  # in a list, as its passes hold the network that holds this module
+        self.heard: list[Tensor] = []
 
     def forward(self, both: Tensor) -> Tensor:
-        run = self._run[0]
+        steps = self._steps[0]
+        run = steps.running
         if run.listener is self:
-            self._heard.append(both)
-            if len(self._heard) == self._calls:
+            self.heard.append(both)
+            if len(self.heard) == self._calls:
                 raise _Reached
         elif run.listener is None and self.quantized is None:
-            heard = [both] if self._calls == 1 else self._listen(run)
-            xs, ys = zip(*(each.chunk(2) for each in heard), strict=True)
-            self.quantized = self._quantize(self.name, self.layer, xs, ys)
+            steps.wait(self.name, [both] if self._calls == 1 else run.heard_by(self))
         x, y = both.chunk(2)
         return torch.cat([self.layer(x), (self.quantized or self.layer)(y)])
-
-    def _listen(self, run: _Run) -> list[Tensor]:
-        """The inputs of all calls of a layer that is used more than once: those to come as they are without it."""
-        run.listener = self
-        try:
-            run.model(run.both)
-        except _Reached:
-            pass
-        finally:
-            run.listener = None
-        return self._heard
 
 
 def _count_calls(model: SRModel, names: Sequence[str], image: Tensor) -> Mapping[str, int]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from calibration.selection import exact
+from dfsq import distributed
 from dfsq.nn import ErrorFeedback, SubsetQuantizer
 from dfsq.quantizers.normalization import EPSILON, bin_index
 from dfsq.quantizers.universal import UniversalSet
@@ -21,6 +22,10 @@ class StaticObserver:
     def observe(self, x: Tensor) -> None:
         """Note one batch."""
         self._seen.append(x.movedim(self._axis, -1).flatten(0, -2))
+
+    def reduce(self, device: torch.device) -> None:
+        """Put together what this layer's observers in all processes have noted."""
+        self._seen = [each.to(device) for seen in distributed.gather(self._seen) for each in seen]
 
     def quantizer(self, bits: int, universal: UniversalSet, feedback: ErrorFeedback | None = None) -> SubsetQuantizer:
         """The quantizer with the points that suit all values best, the squared error of every channel least."""

@@ -50,7 +50,7 @@ def _bits(context: click.Context, option: click.Parameter, values: tuple[str, ..
     metavar="NAME",
     multiple=True,
     callback=split_commas,
-    default=("fast", "paper"),
+    default=("accurate", "paper"),
     show_default=True,
     help="Recipes or YAML files; repeatable or comma-separated.",
 )
@@ -102,14 +102,14 @@ def compare(
     engine: str | None,
     precision: str,
     device: str,
-    compile_: bool,
+    compile_: bool | None,
     quiet: bool,
     **overrides: Any,
 ) -> None:
     """Quantize CHECKPOINT by several recipes and score every result; * marks the best at the same bits.
 
     \b
-    dfsq compare model.pth --recipes fast,paper --bits 4,3,2 --data benchmark/ --set Set5,Set14
+    dfsq compare model.pth --recipes accurate,paper --bits 4,3,2 --data benchmark/ --set Set5,Set14
     """
     if not recipes:
         raise click.UsageError("--recipes names none; see 'dfsq recipes list'")
@@ -122,8 +122,8 @@ def compare(
     from dfsq.report.json_report import to_json
     from dfsq.report.report import Report
 
-    check_engine(engine, [checkpoint], device=device != "cpu", compile=compile_)
-    device = prepare(device, compile_)
+    check_engine(engine, [checkpoint], device=device != "cpu", compile=bool(compile_))
+    device = prepare(device, compile_, quiet)
     check_outputs((checkpoint, *recipes, *calib), [], reports)
     shared = {} if patches is None else {"patches": patches}
     different = tuple(dict.fromkeys(recipes))

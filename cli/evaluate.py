@@ -114,7 +114,7 @@ def evaluate(
     engine: str | None,
     precision: str,
     device: str,
-    compile_: bool,
+    compile_: bool | None,
     quiet: bool,
     **overrides: Any,
 ) -> int:
@@ -134,8 +134,8 @@ def evaluate(
     from dfsq.report.json_report import read_json
     from dfsq.report.report import ModelReport, Report
 
-    check_engine(engine, models, device=device != "cpu", compile=compile_)
-    device = prepare(device, compile_)
+    check_engine(engine, models, device=device != "cpu", compile=bool(compile_))
+    device = prepare(device, compile_, quiet)
     inputs: tuple[str | Path, ...] = (*models, *(path for path in (baseline, hr, lr) if path))
     check_outputs(inputs, [], reports)
     earlier = read_json(baseline) if baseline else None

@@ -40,12 +40,13 @@ def data_options(command: Command) -> Command:
 
 
 def compile_option(command: Command) -> Command:
-    """Add ``--compile``."""
+    """Add ``--compile`` and ``--no-compile``."""
     return click.option(
-        "--compile",
+        "--compile/--no-compile",
         "compile_",
-        is_flag=True,
-        help="Round activations by compiled code: faster once some seconds have gone into it.  [default: off]",
+        default=None,
+        help="Round activations by compiled code; takes a while the first time.  "
+        "[default: on a CPU, where there is a C compiler]",
     )(command)
 
 
@@ -61,10 +62,11 @@ def report_option(command: Command) -> Command:
     )(command)
 
 
-def prepare(device: str, compile_: bool = False) -> str:
+def prepare(device: str, compile_: bool | None = False, quiet: bool = False) -> str:
     """Make torch ready for a long run, with other processes if there are any; returns the device of this one.
 
-    Raises :class:`~dfsq.errors.UsageError` for a device that torch does not have.
+    ``compile_`` None: where it costs next to nothing. Raises :class:`~dfsq.errors.UsageError` for a device that torch
+    does not have.
     """
     import torch
 
@@ -80,9 +82,9 @@ def prepare(device: str, compile_: bool = False) -> str:
         raise UsageError(f"device {device!r} is not available here; use --device cpu") from error
     if device.startswith("cuda:"):
         torch.cuda.set_device(device)
-    if compile_:
+    if compile_ or (compile_ is None and device == "cpu"):
         try:
             compile_quantizers(device)
         except Exception as error:  # what is raised differs between compilers
-            note(f"running without --compile: {' '.join(str(error).split())[:200]}")
+            note(f"activations are rounded by torch, slower: {' '.join(str(error).split())[:200]}", quiet=quiet)
     return device

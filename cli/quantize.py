@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,9 +71,9 @@ SAFE_BITS = 7
 @click.option(
     "--recipe",
     "recipe_name",
-    default="fast",
+    default="accurate",
     show_default=True,
-    help="fast, accurate, trained (takes minutes; for 2 and 3 bits), int8 (what engines run, see `dfsq export`), "
+    help="accurate, fast, trained (takes minutes; for 2 and 3 bits), int8 (what engines run, see `dfsq export`), "
     "paper (DFSQ as published), or a YAML file.",
 )
 @click.option("--selector", help="Point selection: exact, kmeans or exhaustive.  [default: the recipe's]")
@@ -97,7 +98,7 @@ SAFE_BITS = 7
     "--headroom",
     metavar="X|none",
     type=Number(float, limits.HEADROOM, "none"),
-    help="Activations saturate beyond X times what calibration saw.  [default: the recipe's; fast 1.5, paper none]",
+    help="Activations saturate beyond X times what calibration saw.  [default: the recipe's; accurate 1.5, paper none]",
 )
 @click.option(
     "--float-share",
@@ -114,7 +115,7 @@ SAFE_BITS = 7
     "--outside-bits",
     metavar="N|full",
     type=Number(int, limits.BITS, "full"),
-    help="Bits of weights outside the body (head, upsampler, tail).  [default: the recipe's; fast 8, paper full]",
+    help="Bits of weights outside the body (head, upsampler, tail).  [default: the recipe's; accurate 8, paper full]",
 )
 @click.option(
     "--skip", metavar="GLOB", multiple=True, help="Layers that stay in full precision; repeatable.  [default: none]"
@@ -184,7 +185,7 @@ def quantize(
     force: bool,
     body: tuple[str, ...],
     device: str,
-    compile_: bool,
+    compile_: bool | None,
     quiet: bool,
     **choices: Any,
 ) -> int:
@@ -217,7 +218,7 @@ def quantize(
     from dfsq.report.report import Report, bits_of
     from dfsq.report.text import identity
 
-    device = prepare(device, compile_)
+    device = prepare(device, compile_, quiet)
     recipe = calibration.recipe(recipe_name, **changes)
     if recipe.for_engines and recipe.w_bits > SAFE_BITS:
         note(
@@ -243,13 +244,14 @@ def quantize(
     )
     benchmarks = find_sets(data if sets else None, sets, model.scale, quiet)
     check_inputs_survive(image_files(benchmarks), (output, *reports))
-    aim = None
+    aim, began = None, time.monotonic()
     if max_drop is not None:
         quantized, aim = quantize_within(model, recipe, calib, quiet, max_drop, is_lr=calib_is_lr)
     elif recipe.trains or minutes is not None or resume is not None:
         quantized = train_model(model, recipe, calib, output, quiet, minutes=minutes, resume=resume, is_lr=calib_is_lr)
     else:
         quantized = quantize_model(model, recipe, calib, quiet, is_lr=calib_is_lr)
+    seconds = time.monotonic() - began
     checks = [] if aim is None else [aim.check(output.name)]
     size = dfsq.save(quantized, output)
     if recipe.trains:
@@ -257,7 +259,11 @@ def quantize(
     if not calib:
         note("calibrated on sample photographs; give your own with --calib PATH", quiet)
     shares = of_model(quantized)
-    facts = _facts(quantized, recipe, size) | share_facts(shares, "quantized", "with quantized weights alone")
+    facts = (
+        _facts(quantized, recipe, size)
+        | {"took": f"{seconds:.0f} s"}
+        | share_facts(shares, "quantized", "with quantized weights alone")
+    )
     if not calib:
         facts["calibration"] += ", left halves of two sample photographs"
     if aim is not None:
@@ -273,7 +279,12 @@ def quantize(
         scored = score_models(((names[0], model, None), (names[1], quantized, size)), benchmarks, quiet, gallery.add)
         if not distributed.is_main():
             return _code(checks)  # without the file that the report tells of
-        report = Report(scored, {"quantization": read_header(output), "multiply_adds": share_document(shares)})
+        details = {
+            "quantization": read_header(output),
+            "seconds": round(seconds, 1),
+            "multiply_adds": share_document(shares),
+        }
+        report = Report(scored, details)
         write_reports(reports, report, f"{names[0]} at {bits_of(scored[1])}", facts, gallery.strips(), checks)
     print_table(f"Wrote {output}", ("", ""), list(facts.items()))
     if recipe.avg_bits is not None:

@@ -12,7 +12,13 @@ _LISTED = 4
 
 def share_facts(shares: Shares, inside: str, outside: str) -> dict[str, str]:
     """Shares by caption: of the layers that ``inside`` and ``outside`` describe, and what stays in full precision."""
-    facts = {"multiply-adds": f"{percent(shares.inside)} {inside}, {percent(shares.outside)} {outside}"}
+    weights = [percent(each) for each in shares.parameters]
+    facts = {
+        "multiply-adds": f"{percent(shares.inside)} {inside}, {percent(shares.outside)} {outside}",
+        "parameters in these": f"{weights[0]}, {weights[1]}",
+    }
+    if shares.bit_operations < 1:
+        facts["bit operations"] = f"{percent(shares.bit_operations)} of those in float32"
     if shares.rest:
         names = [str(each) for each, _ in shares.rest]
         more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
@@ -28,6 +34,8 @@ def share_document(shares: Shares) -> dict[str, Any]:
         "inside": shares.inside,
         "outside": shares.outside,
         "full_precision": shares.full,
+        "bit_operations": shares.bit_operations,
+        "parameters": {"inside": shares.parameters[0], "outside": shares.parameters[1]},
         "in_full_precision": [{"name": str(each), "share": share} for each, share in shares.rest],
     }
 

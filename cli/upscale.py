@@ -71,7 +71,7 @@ def upscale(
     engine: str | None,
     precision: str,
     device: str,
-    compile_: bool,
+    compile_: bool | None,
     quiet: bool,
     **overrides: Any,
 ) -> None:
@@ -89,7 +89,7 @@ def upscale(
     if isinstance(tile, int) and device != "cpu":
         raise click.UsageError(f"--tile {tile} works on the CPU; leave it out, or --device {device}")
 
-    check_engine(engine, [model], device=device != "cpu", compile=compile_, scratch=scratch is not None)
+    check_engine(engine, [model], device=device != "cpu", compile=bool(compile_), scratch=scratch is not None)
     if overlap is not None and in_torch(engine, [model]):
         raise click.UsageError(
             f"--overlap {overlap} is for windows; torch works in strips, which change no pixel: leave it out"
@@ -97,7 +97,7 @@ def upscale(
 
     jobs = _jobs(inputs, output, quiet)
     check_outputs([model, *(str(source) for source, _ in jobs)], [target for _, target in jobs], [])
-    device = prepare(device, compile_)
+    device = prepare(device, compile_, quiet)
     opened = open_engine(model, quiet, engine, precision, device=device, **overrides)
     upscaler = _Upscaler(opened, tile, overlap, scratch, quiet)
     if device != "cpu":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -97,7 +97,7 @@ class Integers(ByTensor):
         weights = None if sensitivity is None else sensitivity.inputs.diagonal()
         return ranges.equalized(observer, bits, weights, self.headroom, channel_axis(layer))
 
-    def output_quantizer(self, layer: Layer, inputs: Sequence[Tensor], bits: LayerBits) -> AffineQuantizer | None:
+    def output_quantizer(self, layer: Layer, inputs: Iterable[Tensor], bits: LayerBits) -> AffineQuantizer | None:
         """The grid for what ``layer`` makes of ``inputs``, where ``bits`` say that it has one."""
         return make_output_quantizer(layer, inputs, bits, self.headroom)
 

@@ -91,7 +91,7 @@ class Planned(Recipe):
     ) -> InputQuantizer:
         """The quantizer for the input that ``observer`` has seen; ``sensitivity`` tells which of its channels count."""
 
-    def output_quantizer(self, layer: Layer, inputs: Sequence[Tensor], bits: LayerBits) -> AffineQuantizer | None:
+    def output_quantizer(self, layer: Layer, inputs: Iterable[Tensor], bits: LayerBits) -> AffineQuantizer | None:
         """The quantizer for what ``layer`` makes of ``inputs``, where ``bits`` say that it has one."""
         del layer, inputs, bits
         return None

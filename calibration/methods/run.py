@@ -30,6 +30,9 @@ from dfsq.nn import QuantizedLayer, counterpart, quantized_layers, replace
 if TYPE_CHECKING:
     from calibration.methods.planned import Planned
 
+_MEASURED = 8
+"""Images that sensitivities are measured on: those of more do no better."""
+
 
 class Calibration:
     """A full-precision model, and what calibration sees of it: to be quantized under one plan after another.
@@ -65,13 +68,13 @@ class Calibration:
         if recipe.goes_by_sensitivity:
             if len({batch.shape[1:] for batch in self.images}) != 1:
                 raise UsageError("calibration needs images, all of one size with compensation, feedback or avg_bits")
+            some = torch.cat(list(self.images))[:_MEASURED]
+            self.sensitivities = measure(model, list(self.plan), [some], recipe.seed, progress)
             # Sums in floating point: the work of one process.
-            ((self.sensitivities, self.plan),) = distributed.share([self.images], partial(self._weigh, progress))
+            (self.plan,) = distributed.share([self.images], partial(self._refined, progress))
 
-    def _weigh(self, progress: Progress, batches: Sequence[Tensor]) -> tuple[Mapping[str, Sensitivity], Plan]:
-        """How the output reacts to errors in the layers, and the plan that follows from it."""
-        sensitivities = measure(self.model, list(self.plan), batches, self.recipe.seed, progress)
-        return sensitivities, self.recipe.refined(self, self.plan, batches, sensitivities, progress)
+    def _refined(self, progress: Progress, batches: Sequence[Tensor]) -> Plan:
+        return self.recipe.refined(self, self.plan, batches, self.sensitivities, progress)
 
     def float_choices(
         self, plan: Plan, batches: Sequence[Tensor], sensitivities: Mapping[str, Sensitivity]
@@ -105,9 +108,8 @@ class Calibration:
     def quantized(self, plan: Plan, progress: Progress) -> SRModel:
         """A new model whose layers have the bits that ``plan`` says; those that it does not name stay as they are."""
         quantized = copied(self.model)
-        if self.recipe.goes_by_sensitivity:
-            # Layers wait for one another: the work of one process.
-            (layers,) = distributed.share([plan], partial(self._one_after_the_other, quantized, progress))
+        if self.recipe.compensates:
+            layers = self._one_after_the_other(quantized, progress, plan)
         else:
             layers = self._at_once(progress, plan)
         for name, layer in layers.items():
@@ -116,9 +118,7 @@ class Calibration:
         return quantized
 
     def _one_after_the_other(self, quantized: SRModel, progress: Progress, plan: Plan) -> dict[str, QuantizedLayer]:
-        """Quantized layers by name, where it matters how the output reacts; ``quantized`` is a copy of the model."""
-        if not self.recipe.compensates:
-            return self._at_once(progress, plan)
+        """Quantized layers by name, each on what those before it give; ``quantized`` is a copy of the model."""
         sensitivities = self.recipe.prepared(quantized, plan, list(self.images), self.sensitivities)
         images = torch.cat(list(self.images))
         sequential.quantize_layers(quantized, plan, images, sensitivities, self.recipe, self._extremes, progress)

@@ -22,6 +22,9 @@ _MOST_BYTES = 100_000
 
 _DEEPEST = 10
 
+DEFAULT = "accurate"
+"""Name of the recipe that is taken where none is named."""
+
 
 def shipped() -> list[str]:
     """Names of the recipes that come with the package, in alphabetical order."""
@@ -53,7 +56,7 @@ def purpose_of(text: str) -> str:
     return first.removeprefix("#").strip() if first.startswith("#") else ""
 
 
-def recipe(name: str = "fast", **changes: Any) -> Recipe:
+def recipe(name: str = DEFAULT, **changes: Any) -> Recipe:
     """Return a shipped recipe, or that of a YAML file, with ``changes`` to its choices.
 
     A file names its method; what it leaves out is as that method has it. One without is read as those of 0.1 were.
@@ -72,7 +75,7 @@ def _mapping(text: str, name: str) -> dict[Any, Any]:
     """The content of a recipe, lists and mappings as recipes hold them."""
     content = _parsed(text, name)
     if not isinstance(content, Mapping):
-        raise UsageError(f"{name} is no recipe; `dfsq recipes show fast` prints one")
+        raise UsageError(f"{name} is no recipe; `dfsq recipes show accurate` prints one")
     values = dict(content)
     if isinstance(values.get("layer_bits"), Mapping):
         values["layer_bits"] = tuple(values["layer_bits"].items())

@@ -7,7 +7,7 @@ forward pass count as modules do.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from typing import Any
@@ -21,6 +21,7 @@ from dfsq.networks.scope import QUANTIZABLE, quantizable_layers
 from dfsq.nn import InputQuantizer, quantized_layers, quantized_places
 
 _aten = torch.ops.aten
+_FLOAT32 = 32 * 32
 _PROBE = 64
 """Height and width of the image that is counted."""
 
@@ -58,6 +59,10 @@ class Shares:
     """What ``inside`` and ``outside`` consist of, by name."""
     rest: tuple[tuple[Work, float], ...]
     """What ``full`` consists of, the largest share first."""
+    bit_operations: float = 1.0
+    """Every multiply-add weighed by the bits of both its factors, against 32·32 for all: BitOPs of papers, in 0–1."""
+    parameters: tuple[float, float] = (0.0, 0.0)
+    """Shares of all parameters that are weights of the layers of ``inside`` and of ``outside``."""
 
 
 def of_model(model: SRModel) -> Shares:
@@ -65,22 +70,40 @@ def of_model(model: SRModel) -> Shares:
     net = model.net
     if model.quantization is None:
         others = [name for name in quantizable_layers(net) if name not in model.body]
-        return shares(count(net, model.info.channels), model.body, others)
+        found = shares(count(net, model.info.channels), model.body, others)
+        return replace(found, parameters=_parameters(net, model.body, others))
     layers = dict(quantized_layers(net))
-    inside = [name for name, layer in layers.items() if layer.input_quantizer is not None]
-    inside += behind_places(model)
-    return shares(count(net, model.info.channels), inside, layers.keys() - inside)
+    behind = behind_places(model)
+    inside = [name for name, layer in layers.items() if layer.input_quantizer is not None or name in behind]
+    bits = {
+        name: layer.quantized_weight.bits
+        * (layer.input_quantizer.bits if layer.input_quantizer else behind.get(name, 32))
+        for name, layer in layers.items()
+    }
+    outside = layers.keys() - inside
+    found = shares(count(net, model.info.channels), inside, outside, bits)
+    return replace(found, parameters=_parameters(net, inside, outside))
+
+
+def _parameters(net: nn.Module, *groups: Iterable[str]) -> tuple[float, float]:
+    total = sum(each.numel() for each in net.parameters()) or 1
+    weights = dict(net.named_parameters())
+    inside, outside = (sum(weights[f"{name}.weight"].numel() for name in group) / total for group in groups)
+    return inside, outside
 
 
 @torch.no_grad()
-def behind_places(model: SRModel) -> list[str]:
-    """Names of the quantized layers that need no input quantizer: they are given what a quantized place made."""
+def behind_places(model: SRModel) -> dict[str, int]:
+    """Quantized layers that need no input quantizer, as they are given what a quantized place made: its bits, by name
+    of the layer."""
     places = [place for _, place in quantized_places(model.net)]
     if not places:
-        return []
-    made: list[Tensor] = []
+        return {}
+    made: list[tuple[Tensor, int]] = []
     read: dict[str, Tensor] = {}
-    handles = [each.register_forward_hook(lambda _, inputs, output: made.append(output)) for each in places]
+    handles = [
+        each.register_forward_hook(lambda place, _, output: made.append((output, place.bits))) for each in places
+    ]
     for name, layer in quantized_layers(model.net):
         if layer.input_quantizer is None:
             handles.append(layer.register_forward_pre_hook(lambda _, inputs, name=name: read.update({name: inputs[0]})))
@@ -89,7 +112,7 @@ def behind_places(model: SRModel) -> list[str]:
     finally:
         for handle in handles:
             handle.remove()
-    return [name for name, tensor in read.items() if any(tensor is each for each in made)]
+    return {name: bits for name, tensor in read.items() for each, bits in made if tensor is each}
 
 
 @torch.no_grad()
@@ -121,8 +144,13 @@ def count(net: nn.Module, channels: int = 3) -> list[Work]:
     ]
 
 
-def shares(work: Iterable[Work], inside: Iterable[str], outside: Iterable[str]) -> Shares:
-    """How ``work`` divides between the layers named ``inside``, those ``outside``, and everything else."""
+def shares(
+    work: Iterable[Work], inside: Iterable[str], outside: Iterable[str], bits: Mapping[str, int] | None = None
+) -> Shares:
+    """How ``work`` divides between the layers named ``inside``, those ``outside``, and everything else.
+
+    ``bits``: of a layer's weights times those of its inputs, by name, where that is not 32·32.
+    """
     work = list(work)
     total = sum(each.multiply_adds for each in work) or 1
     named = {*inside}, {*outside}
@@ -134,7 +162,9 @@ def shares(work: Iterable[Work], inside: Iterable[str], outside: Iterable[str]) 
     parts = [(each, each.multiply_adds / total) for each in work if each.function or each.module not in layers]
     within, beside = (sum(share for name, share in layers.items() if name in group) for group in named)
     parts.sort(key=lambda part: -part[1])
-    return Shares(within, beside, sum(share for _, share in parts), layers, tuple(parts))
+    full = sum(share for _, share in parts)
+    operations = 1 - sum(share * (1 - (bits or {}).get(name, _FLOAT32) / _FLOAT32) for name, share in layers.items())
+    return Shares(within, beside, full, layers, tuple(parts), operations)
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from calibration import OnePass, Sequential, quantize
 from calibration.compensation import DAMPING, Moments, compensated, corrected, triangle
-from calibration.sequential import rows_of
+from calibration.given import rows_of
 from calibration.weights import quantize_weight
 from dfsq.errors import UsageError
 from dfsq.model import NetworkInfo, SRModel
@@ -191,7 +191,7 @@ def test_groups_and_strides_are_unfolded_as_the_convolution_does() -> None:
     conv = nn.Conv2d(4, 6, 3, stride=2, padding=1, dilation=2, groups=2, bias=False)
     x = torch.rand(1, 4, 19, 18)
     outputs = [rows @ weight.flatten(1).T for rows, weight in zip(rows_of(conv, x), conv.weight.chunk(2), strict=True)]
-    expected = conv(x)[:, :, ::2, ::2].permute(0, 2, 3, 1).reshape(-1, 6)  # one position in four
+    expected = conv(x)[:, :, ::3, ::3].permute(0, 2, 3, 1).reshape(-1, 6)  # one position in nine
     torch.testing.assert_close(torch.cat(outputs, dim=1), expected)
 
 

@@ -91,7 +91,7 @@ def test_checkpoints(dfsq: Callable, command: str, name: str) -> None:
         ),
         ("quantize model.pth --selector exhaustive", 2, "subsets per channel"),
         ("quantize model.pth --weights best", 2, "known: minmax, mse, subset, symmetric"),
-        ("quantize model.pth --target openvino", 2, "--target means nothing to the method one-pass, only to integers"),
+        ("quantize model.pth --target openvino", 2, "--target means nothing to the method sequential, only to"),
         ("quantize model.pth --recipe minmax --headroom 2", 2, "--headroom means nothing to the method fixed-ranges"),
         ("quantize model.pth --recipe minmax --words 3", 2, "--words means nothing without --selector exact or"),
         ("quantize model.pth --recipe int8 --selector exact", 2, "--selector means nothing to the method integers"),

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 SCRIPT = """
 import os, signal, sys
 import calibration
+from calibration.methods.by_channel import ByChannel
 from cli.main import group, main
 """
 
@@ -29,12 +30,12 @@ main(last)
 """
 
 KILLED = """
-select = calibration.OnePass.input_quantizer
+select = ByChannel.input_quantizer
 def lose(*arguments):
     if os.environ["RANK"] == "1":
         os.kill(os.getpid(), signal.SIGKILL)
     return select(*arguments)
-calibration.OnePass.input_quantizer = lose
+ByChannel.input_quantizer = lose
 main(sys.argv[1:])
 """
 
@@ -74,10 +75,10 @@ def commands(out: str) -> list[tuple[str, ...]]:
     pictured = ("--report", f"{out}/eval.json", "--report", f"{out}/eval.html", "--save-images", f"{out}/pictures")
     runs = ("--calib", "photos", "--patches", "2", "--recipes", "minmax,fast", "--bits", "4,2")
     return [
-        ("quantize", "model.pth", "-o", f"{out}/fast.safetensors", *SMALL, "--patches", "5"),
+        ("quantize", "model.pth", "-o", f"{out}/fast.safetensors", *SMALL, "--patches", "5", "--recipe", "fast"),
         ("quantize", "model.pth", "-o", f"{out}/paper.safetensors", *SMALL, "--patches", "4", "--recipe", "paper"),
         ("quantize", "model.pth", "-o", f"{out}/mse.safetensors", *SMALL, "--patches", "2", "--recipe", "mse"),
-        ("quantize", "model.pth", "-o", f"{out}/best.safetensors", *SMALL, "--patches", "2", "--recipe", "accurate"),
+        ("quantize", "model.pth", "-o", f"{out}/best.safetensors", *SMALL, "--patches", "6"),
         ("quantize", "model.pth", "-o", f"{out}/within.safetensors", *SMALL, "--patches", "8", *WITHIN),
         ("eval", "model.pth", f"{out}/fast.safetensors", *scored, "--bicubic", *pictured),
         ("compare", "model.pth", *scored, *runs, "--report", f"{out}/compare.json"),
@@ -103,10 +104,11 @@ def test_files_are_those_of_one_process(dfsq: Callable, processes: int) -> None:
     assert run.stderr.count("skipped: photos/broken.png") == 5 + 2
 
 
-def test_a_killed_worker_ends_the_run_without_a_file(dfsq: Callable) -> None:
+@pytest.mark.parametrize("recipe", ["accurate", "fast"])
+def test_a_killed_worker_ends_the_run_without_a_file(dfsq: Callable, recipe: str) -> None:
     Path("killed.py").write_text(SCRIPT + KILLED)
     before = sorted(Path().rglob("*"))
-    run = torchrun(2, "killed.py", "quantize", "model.pth", "-o", "q.safetensors", "--patches", "3", *SMALL)
+    run = torchrun(2, "killed.py", "quantize", "model.pth", "-o", "q.safetensors", "--recipe", recipe, *SMALL)
     assert run.returncode != 0
     assert lines(run) == [
         "dfsq: a worker process was lost or the run was terminated; no file was left unfinished, run again"

@@ -124,7 +124,7 @@ def test_an_interrupted_run_leaves_the_old_file(dfsq: Callable, monkeypatch: pyt
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("calibration.OnePass.input_quantizer", interrupt)
+    monkeypatch.setattr("calibration.methods.by_channel.ByChannel.input_quantizer", interrupt)
     run = dfsq(*QUICK, "-o", "out.safetensors")
     assert (run.code, run.err.strip()) == (130, "dfsq: interrupted; no file was left unfinished")
     assert Path("out.safetensors").read_bytes() == b"old"

@@ -95,6 +95,9 @@ def test_shares() -> None:
     assert (found.inside, found.outside, found.full) == pytest.approx((0.6, 0.3, 0.1))
     assert found.layers == {"a": 0.6, "b": 0.3}
     assert [str(each) for each, _ in found.rest] == ["x in the network itself", "matmul in c"]
+    assert found.bit_operations == 1
+    in_bits = shares(work, ["a"], ["b"], {"a": 4 * 4, "b": 8 * 32})
+    assert in_bits.bit_operations == pytest.approx((60 * 16 + 30 * 256 + 10 * 1024) / 102400)
 
 
 def test_of_a_model_before_and_after(small_model: dfsq.SRModel) -> None:
@@ -107,6 +110,11 @@ def test_of_a_model_before_and_after(small_model: dfsq.SRModel) -> None:
     after = of_model(quantized)
     assert after.inside == before.inside
     assert after.outside == 0
+    weights = body / sum(each.numel() for each in small_model.parameters())
+    assert before.parameters[0] == pytest.approx(weights)
+    assert after.parameters == pytest.approx((weights, 0))
+    assert before.bit_operations == 1
+    assert after.bit_operations == pytest.approx(1 - after.inside * (1 - 4 * 4 / 1024))
     assert "head.0 (Conv2d)" in [str(each) for each, _ in after.rest]
     assert not any(net._forward_hooks or net._forward_pre_hooks for net in quantized.modules())
 
@@ -127,3 +135,4 @@ def test_layers_behind_quantized_places_read_quantized_values(
     assert {each.kind for each, _ in found.rest} == {"Conv2d"}  # gates are not counted
     assert found.layers.keys() == {*model.body}
     assert found.outside == pytest.approx(sum(found.layers[each] for each in outside))
+    assert found.bit_operations < 1 - found.inside * 0.9  # at 2 bits, with the inputs of those behind places

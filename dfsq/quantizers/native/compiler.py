@@ -1,15 +1,21 @@
-"""C code compiled where it runs, by whatever compiler is there."""
+"""C code compiled where it runs, by whatever compiler is there, once per machine."""
 
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
+import platform
 import shlex
 import shutil
 import subprocess
+from contextlib import suppress
 from importlib.resources import as_file, files
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from dfsq.caches import private_folder
+from dfsq.errors import DfsqError
 
 _PATIENCE = 30
 """Seconds that a compiler may take."""
@@ -22,20 +28,48 @@ _BEST_FIRST = (("-march=native", "-fopenmp"), ("-march=native", "-fopenmp-simd")
 def compiled(package: str, source: str) -> ctypes.CDLL:
     """Compile the file ``source`` of ``package`` and load it.
 
-    Raises RuntimeError where there is no C compiler, or it fails.
+    What was compiled before is kept in the user's cache: for this text, compiler and processor. Raises RuntimeError
+    where there is no C compiler, or it fails.
     """
     own = os.environ.get("CC", "")
     named = [[own], shlex.split(own), ["cc"], ["gcc"], ["clang"]]
     compiler = next((each for each in named if each and shutil.which(each[0])), None)
     if compiler is None:
         raise RuntimeError("no C compiler was found; install gcc or clang, or set CC")
-    with as_file(files(package)) as sources, TemporaryDirectory() as folder:
-        built = Path(folder) / "kernel.so"
+    with as_file(files(package)) as sources, TemporaryDirectory() as temporary:
+        texts = [each.read_bytes() for each in sorted(sources.iterdir()) if each.suffix in (".c", ".h")]
+        key = hashlib.sha256(repr((texts, compiler, _FLAGS, _BEST_FIRST, _processor())).encode()).hexdigest()
+        with suppress(DfsqError):  # without a folder that nobody else writes into nothing is kept
+            kept = private_folder("native") / f"{Path(source).stem}-{key[:32]}.so"
+            if not kept.exists():
+                _compile(compiler, sources / source, kept)
+            with suppress(OSError):  # a disk that was full, a file that was cut off
+                return ctypes.CDLL(str(kept))
+        built = Path(temporary) / "kernel.so"
+        _compile(compiler, sources / source, built)
+        return ctypes.CDLL(str(built))
+
+
+def _compile(compiler: list[str], source: Path, to: Path) -> None:
+    """Compile ``source`` as well as it goes; ``to`` is there whole or not at all."""
+    unfinished = to.with_suffix(f".{os.getpid()}")
+    try:
         for variant in _BEST_FIRST:
-            done = _run([*compiler, *_FLAGS, *variant, str(sources / source), "-o", str(built)])
+            done = _run([*compiler, *_FLAGS, *variant, str(source), "-o", str(unfinished)])
             if done.returncode == 0:
-                return ctypes.CDLL(str(built))
+                unfinished.replace(to)
+                return
+    finally:
+        unfinished.unlink(missing_ok=True)
     raise RuntimeError(f"{shlex.join(compiler)} failed: {' '.join(done.stderr.split())[:200]}")
+
+
+def _processor() -> str:
+    """What the processor is and can do: a home may be that of several machines."""
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return "\n".join(sorted({each for each in lines if each.startswith(("model", "flags", "Features", "CPU"))}))
+    return " ".join((*platform.uname()[4:], platform.processor()))
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:

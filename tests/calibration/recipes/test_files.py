@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from calibration import OnePass, recipe
+from calibration import recipe
 from calibration.recipes.files import purpose_of, shipped, text_of
 from dfsq.errors import UsageError
 
@@ -26,8 +26,8 @@ def test_a_purpose_is_the_first_line_alone(end: str) -> None:
     assert purpose_of(f"w_bits: 3{end}# For a test.\n") == purpose_of("") == ""
 
 
-def test_fast_is_the_default() -> None:
-    assert recipe() == OnePass(name="fast")
+def test_accurate_is_the_default() -> None:
+    assert recipe() == recipe("accurate")
 
 
 def test_a_file_of_ones_own(tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""What one layer is given while two networks run side by side, batch by batch, in one process or several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from calibration.layers import Layer
+from dfsq import distributed
+
+Result = TypeVar("Result")
+Pairs = Iterator[tuple[Tensor, Tensor]]
+"""Inputs in full precision, and in the quantized network."""
+
+_EVERY = 3
+"""Every how many rows and columns of a map count for the moments: neighbours tell little new."""
+
+
+class Given:
+    """The inputs of all calls of one layer, for all batches. Can be gone through again and again."""
+
+    def __init__(self, own: Sequence[Sequence[Tensor]], batches: int) -> None:
+        """``own``: for every batch of this process the inputs by call, halves of which are the two networks'.
+
+        ``batches``: number of those of all processes.
+        """
+        numbers = [index for index in range(batches) if distributed.is_mine(index)]
+        self._own = dict(zip(numbers, own, strict=False))
+        self._batches = batches
+
+    def quantized(self) -> Iterator[Tensor]:
+        """Inputs in the quantized network, of this process."""
+        for index in self._own:
+            for _, y in self._pairs(index):
+                yield y
+
+    def each(self, work: Callable[[Pairs], Result]) -> Iterator[Result]:
+        """Results of ``work`` on one batch after the other, of all processes."""
+        for some in distributed.rounds(range(self._batches)):
+            yield from distributed.share(some, lambda index: work(self._pairs(index)))
+
+    def _pairs(self, index: int) -> Pairs:
+        for both in self._own[index]:
+            x, y = both.chunk(2)
+            yield x, y
+
+
+def rows_of(layer: Layer, x: Tensor) -> list[Tensor]:
+    """What every weight of ``layer`` is multiplied with, at one position in four: ``(positions, K)`` per group."""
+    if isinstance(layer, nn.Linear):
+        return [x.reshape(-1, x.shape[-1])[:: _EVERY**2]]
+    stride = (_EVERY * layer.stride[0], _EVERY * layer.stride[1])
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    padded = F.pad(x, layer._reversed_padding_repeated_twice, mode)  # "same" is other numbers on opposite sides
+    columns = F.unfold(padded, layer.kernel_size, layer.dilation, 0, stride)  # (1, C·kh·kw, positions)
+    return [each[0].T for each in columns.chunk(layer.groups, dim=1)]

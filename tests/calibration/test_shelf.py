@@ -1,0 +1,97 @@
+"""Tensors that wait in a file come back as they were, whoever uses them."""
+
+import gc
+import threading
+
+import torch
+from torch import Tensor
+
+from calibration.shelf import Shelf
+
+MEGABYTE = 1 << 18
+"""Values of four bytes."""
+
+
+def here(*tensors: Tensor) -> list[bool]:
+    """Whether each is in memory. To ask that within a shelf is to use them."""
+    return [each.untyped_storage().nbytes() > 0 for each in tensors]
+
+
+def test_what_exceeds_the_limit_goes_and_comes_back_when_it_is_used() -> None:
+    shelf = Shelf(2 << 20)
+    with shelf:
+        tensors = [torch.full((MEGABYTE,), float(value)) for value in range(5)]
+    shelf.tidy()
+    assert here(*tensors) == [True, True, False, False, False]  # the last used go first
+    with shelf:
+        assert (tensors[4] + tensors[3]).eq(7).all()
+    assert here(*tensors) == [True, True, False, True, True]
+    shelf.tidy()
+    assert sum(here(*tensors)) == 2
+    with shelf:
+        for value, each in enumerate(tensors):
+            assert each.eq(value).all()
+
+
+def test_views_share_what_they_lie_in() -> None:
+    shelf = Shelf(0)
+    with shelf:
+        x = torch.arange(4 * MEGABYTE).view(4, -1)
+        first, last = x[0], x[3]
+        del x
+        shelf.tidy()
+        first.add_(1)
+        shelf.tidy()
+    assert here(first, last) == [False, False]
+    with shelf:
+        assert int(last[0]) == 3 * MEGABYTE
+        assert int(first[0]) == 1
+
+
+def test_parameters_small_tensors_and_those_from_elsewhere_stay() -> None:
+    before = torch.ones(MEGABYTE)
+    shelf = Shelf(0)
+    with shelf:
+        parameter = torch.nn.Parameter(before)
+        small = torch.zeros(8)
+    shelf.tidy()
+    assert here(before, parameter, small) == [True, True, True]
+
+
+def test_without_the_shelf_entered_they_are_asked_for() -> None:
+    shelf = Shelf(0)
+    with shelf:
+        x = torch.ones(MEGABYTE)
+    shelf.tidy()
+    assert here(x) == [False]
+    shelf.fetch([{"x": (x,)}])
+    assert x.sum() == MEGABYTE
+
+
+def test_tensors_of_another_thread_are_found() -> None:
+    shelf, found = Shelf(0), list[Tensor]()
+
+    def work() -> None:
+        with shelf:
+            found.append(torch.ones(MEGABYTE))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    shelf.tidy()
+    assert here(found[0]) == [False]
+    with shelf:
+        assert found[0].sum() == MEGABYTE
+
+
+def test_the_file_does_not_grow_where_tensors_come_and_go() -> None:
+    shelf = Shelf(0)
+    with shelf:
+        for value in range(20):
+            x = torch.full((MEGABYTE,), value)
+            shelf.tidy()
+            assert x.eq(value).all()
+            del x
+            gc.collect()
+    assert shelf._file is not None
+    assert shelf._file._end <= 4 << 20
