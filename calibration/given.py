@@ -28,12 +28,13 @@ class Given:
         ``batches``: number of those of all processes.
         """
         numbers = [index for index in range(batches) if distributed.is_mine(index)]
-        self._own = dict(zip(numbers, own, strict=False))
+        self._places = {index: place for place, index in enumerate(numbers)}
+        self._own = own  # looked into one by one: not all need be in memory
         self._batches = batches
 
     def quantized(self) -> Iterator[Tensor]:
         """Inputs in the quantized network, of this process."""
-        for index in self._own:
+        for index in self._places:
             for _, y in self._pairs(index):
                 yield y
 
@@ -43,7 +44,7 @@ class Given:
             yield from distributed.share(some, lambda index: work(self._pairs(index)))
 
     def _pairs(self, index: int) -> Pairs:
-        for both in self._own[index]:
+        for both in self._own[self._places[index]]:
             x, y = both.chunk(2)
             yield x, y
 

@@ -29,7 +29,6 @@ from dfsq.quantizers.weights import QuantizedWeight
 _TOGETHER = 4
 """Images of a batch."""
 _MEMORY = 300 << 20
-"""Bytes of maps that wait in memory; those beyond wait in a file."""
 
 
 @torch.no_grad()
@@ -41,15 +40,16 @@ def quantize_layers(
     rounding: Rounding,
     extremes: Mapping[str, ChannelRanges],
     progress: Progress,
+    memory: int = _MEMORY,
 ) -> None:
     """Quantize the layers in ``plan`` of ``model``, in place, on LR ``images`` ``(N, 3, H, W)`` in 0–1.
 
     Every layer gets points for what the layers before it now give, then weights and a bias that bring its output
     closest to what it was in full precision. Layers that no image reaches are rounded to the nearest. Several processes
-    share the images.
+    share the images. ``memory``: bytes of maps that wait there; those beyond wait in a file.
     """
     calls = _count_calls(model, list(plan), images[:1])
-    steps: _Steps = Lockstep(Shelf(_MEMORY))
+    steps: _Steps = Lockstep(Shelf(memory))
     twins = {}
     for name, bits in plan.items():
         layer: Layer = model.net.get_submodule(name)

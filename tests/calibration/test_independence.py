@@ -1,5 +1,6 @@
 """What calibration finds does not depend on how its images are cut into batches, nor on their order."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,8 +10,10 @@ from torch import Tensor
 
 import dfsq
 from calibration import OnePass, PatchStream, quantize, recipe
+from calibration.layers import LayerBits
 from calibration.observer import HistogramObserver, TensorObserver
 from calibration.observing import observe
+from calibration.sequential import quantize_layers
 from dfsq.model import SRModel
 from dfsq.nn import quantized_layers
 from dfsq.quantizers.universal import UniversalSet
@@ -45,6 +48,18 @@ def test_methods_that_go_by_the_order_do_not_depend_on_batches(
             outputs.append(quantize(small_model, batches, recipe("fast", **changes))(x))
     assert torch.equal(outputs[0], outputs[1])
     assert torch.equal(outputs[0], outputs[2])
+
+
+def test_maps_that_wait_in_a_file_are_those_that_wait_in_memory(small_model: SRModel) -> None:
+    images, x = torch.rand(9, 3, 24, 24), torch.rand(1, 3, 24, 24)
+    outputs = []
+    for memory in (1 << 30, 0):
+        model = copy.deepcopy(small_model)
+        plan = dict.fromkeys((*model.body, "tail.1"), LayerBits(4, 4))
+        quantize_layers(model, plan, images, {}, recipe("accurate", words=2), {}, lambda *_: None, memory)
+        with torch.inference_mode():
+            outputs.append(model(x))
+    assert torch.equal(*outputs)
 
 
 def test_a_network_whose_convolutions_round_differently_in_batches(data: Path) -> None:
