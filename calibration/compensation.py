@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dfsq.runtime import one_thread
+
 DAMPING = 0.01
 """Added to the diagonal of the Hessian, as a share of its mean: keeps rarely used inputs from dominating."""
 
@@ -134,6 +136,11 @@ def compensated(weight: Tensor, levels: Tensor, hessian: Tensor, sensitivity: Te
     S and H: an entry's error is passed on to all outputs and inputs behind it. Entries on an anti-diagonal do not
     depend on each other and are rounded together. Returns codes, uint8 ``(O, K)``.
     """
+    with one_thread():
+        return _rounded(weight, levels, hessian, sensitivity)
+
+
+def _rounded(weight: Tensor, levels: Tensor, hessian: Tensor, sensitivity: Tensor | None) -> Tensor:
     column_order, to_columns = triangle(hessian)
     if sensitivity is None:
         sensitivity = torch.eye(len(weight), dtype=hessian.dtype)

@@ -46,6 +46,17 @@ def _resident() -> int:
         return 0
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch work in one thread meanwhile: threads wait for one another longer than small operations take."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def compile_quantizers(device: str = "cpu") -> None:
     """Quantize activations by compiled code from now on: by C on a CPU, by ``torch.compile`` elsewhere.
 
