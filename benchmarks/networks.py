@@ -9,8 +9,10 @@ finished row is kept in ``--cache``, so that an interrupted run goes on where it
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 import torch
@@ -19,7 +21,7 @@ import dfsq
 from benchmarks.tables import replace
 from calibration import PatchStream, Recipe, Sitting, quantize, recipe, train
 from dfsq.model import SRModel
-from dfsq.runtime import keep_freed_memory
+from dfsq.runtime import compile_quantizers, keep_freed_memory
 from dfsq.version import __version__
 
 NETWORKS: dict[str, tuple[str, int]] = {
@@ -46,6 +48,7 @@ def main(
 ) -> None:
     """Measure all rows that the cache lacks, then print the table or put it into a file."""
     keep_freed_memory()
+    compile_quantizers()
     measured: dict[str, dict[str, float]] = json.loads(cache.read_text()) if cache.exists() else {}
     rows = [
         ("fp", 32),
@@ -59,15 +62,28 @@ def main(
             key = f"{name} {kind} {width}"
             if key not in measured:
                 click.echo(f"{key} …", err=True)
+                started = time.monotonic()
                 candidate = model if kind == "fp" else quantized(data, model, recipe(kind, w_bits=width, a_bits=width))
+                seconds = time.monotonic() - started
                 results = dfsq.evaluate(candidate, data / "benchmark", SETS)
-                measured[key] = {each.name: each.mean.psnr_y for each in results}
+                measured[key] = {each.name: each.mean.psnr_y for each in results} | {
+                    "bytes": stored(candidate),
+                    "seconds": seconds,
+                }
                 cache.write_text(json.dumps(measured, indent=1))
     text = table(names, rows, measured)
     if update is None:
         click.echo(text)
     else:
         replace(update, "networks", "networks", text)
+
+
+def stored(model: SRModel) -> int:
+    """Bytes of the file of ``model``; in full precision of its parameters, as float32."""
+    if model.quantization is None:
+        return 4 * sum(each.numel() for each in model.parameters())
+    with TemporaryDirectory() as folder:
+        return dfsq.save(model, Path(folder) / "artifact.safetensors")
 
 
 def load(data: Path, name: str) -> SRModel:
@@ -92,19 +108,21 @@ def quantized(data: Path, model: SRModel, chosen: Recipe, minutes: float | None 
 
 def table(names: list[str], rows: list[tuple[str, int]], measured: Mapping[str, Mapping[str, float]]) -> str:
     """Markdown: Y-PSNR in full precision, and below it the drops."""
-    lines = [f"| network | bits | {' | '.join(SETS)} |", f"|---|---|{'---:|' * len(SETS)}"]
+    lines = [f"| network | bits | {' | '.join(SETS)} | size |", f"|---|---|{'---:|' * (len(SETS) + 1)}"]
     for name in names:
         full = measured[f"{name} fp 32"]
         for kind, width in rows:
             scores = measured[f"{name} {kind} {width}"]
             if kind == "fp":
-                cells, bits = [f"{scores[each]:.2f}" for each in SETS], "FP32"
+                cells, bits = [*(f"{scores[each]:.2f}" for each in SETS), f"{scores['bytes'] / 1e6:.2f} MB"], "FP32"
             else:
-                cells = [f"{scores[each] - full[each]:+.2f}".replace("-", "−") for each in SETS]
+                cells = [f"{scores[each] - full[each]:+.3f}".replace("-", "−") for each in SETS]
+                cells.append(f"{scores['bytes'] / full['bytes']:.2f}")
                 bits = f"W{width}A{width}" + (", paper" if kind == "paper" else "")
             lines.append(f"| {name if kind == 'fp' else ''} | {bits} | {' | '.join(cells)} |")
     note = (
-        f"Y-PSNR in dB in full precision, and what quantization changes. `-dev` is every fifth image of the set. dfsq "
+        f"Y-PSNR in dB in full precision, and what quantization changes; size of the file, against parameters in "
+        f"float32. `-dev` is every fifth image of the set. dfsq "
         f"{__version__}, torch {torch.__version__}, calibrated on 32 patches of 192×192 HR pixels of BSDS500 training "
         "images, seed 0."
     )
