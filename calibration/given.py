@@ -50,7 +50,7 @@ class Given:
 
 
 def rows_of(layer: Layer, x: Tensor) -> list[Tensor]:
-    """What every weight of ``layer`` is multiplied with, at one position in four: ``(positions, K)`` per group."""
+    """What every weight of ``layer`` is multiplied with, at one position in nine: ``(positions, K)`` per group."""
     if isinstance(layer, nn.Linear):
         return [x.reshape(-1, x.shape[-1])[:: _EVERY**2]]
     stride = (_EVERY * layer.stride[0], _EVERY * layer.stride[1])

@@ -13,6 +13,9 @@ import torch
 
 from calibration.shelf import Shelf
 
+_STACK = 16 << 20
+"""Bytes of address space that a thread has for nested calls: some systems give it far less than the first one."""
+
 Run = TypeVar("Run", bound=Callable[[], object])
 Value = TypeVar("Value")
 
@@ -39,7 +42,9 @@ class Lockstep(Generic[Run, Value]):
 
         Raises what a function raises, or ``meet``.
         """
+        usual = threading.stack_size(_STACK)  # of the threads to come
         going: list[_Turns[Run, Value]] = [_Turns(each, self._shelf) for each in functions]
+        threading.stack_size(usual)
         try:
             going = [each for each in going if self._goes_on(each)]
             while going:

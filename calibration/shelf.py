@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from dfsq.errors import DfsqError
 from dfsq.runtime import return_freed_memory
 
 _SMALLEST = 1 << 16
@@ -131,8 +132,14 @@ class _Slots:
         start = free.pop() if free else self._end
         self._end = max(self._end, start + size)
         self._file.seek(start)
-        while data:
-            data = data[self._file.write(data) :]
+        try:
+            while data:
+                data = data[self._file.write(data) :]
+        except OSError as error:
+            raise DfsqError(
+                f"no room for the maps of calibration in {tempfile.gettempdir()}: {error.strerror}; set TMPDIR to a "
+                "folder on a larger disk, or use fewer or smaller patches"
+            ) from error
         return start, size
 
     def read(self, slot: tuple[int, int], into: memoryview) -> None:

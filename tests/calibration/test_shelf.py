@@ -1,12 +1,16 @@
 """Tensors that wait in a file come back as they were, whoever uses them."""
 
+import errno
 import gc
+import io
 import threading
 
+import pytest
 import torch
 from torch import Tensor
 
 from calibration.shelf import Shelf
+from dfsq.errors import DfsqError
 
 MEGABYTE = 1 << 18
 """Values of four bytes."""
@@ -95,3 +99,17 @@ def test_the_file_does_not_grow_where_tensors_come_and_go() -> None:
             gc.collect()
     assert shelf._file is not None
     assert shelf._file._end <= 4 << 20
+
+
+def test_a_disk_that_is_full_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.BytesIO):
+        def write(self, _data: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: Full())
+    shelf = Shelf(0)
+    with shelf:
+        x = torch.ones(MEGABYTE)
+    with pytest.raises(DfsqError, match="No space left on device; set TMPDIR"):
+        shelf.tidy()
+    assert x.sum() == MEGABYTE

@@ -178,12 +178,16 @@ def test_image_of_one_colour_is_reproduced_perfectly_by_bicubic(dfsq: Callable) 
     assert "∞" in dfsq("eval", "model.pth", "--hr", "flat", "--bicubic").out
 
 
-def test_compile_without_a_compiler_says_so_and_goes_on(dfsq: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("flags", [(), ("--compile",), ("--no-compile",)])
+def test_without_a_compiler_it_goes_on_and_says_so_once(
+    dfsq: Callable, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]
+) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CC", raising=False)
-    run = dfsq("eval", "model.pth", "--data", "benchmark", "--set", "Set5", "--compile", "--json")
+    run = dfsq("eval", "model.pth", "--data", "benchmark", "--set", "Set5", *flags, "--json")
     assert run.code == 0
-    assert "activations are rounded by torch, slower: no C compiler was found" in run.err
+    told = run.err.count("activations are rounded by torch, slower: no C compiler was found")
+    assert told == (flags != ("--no-compile",))
     assert json.loads(run.out)["models"]
 
 

@@ -116,6 +116,40 @@ def test_a_compiler_with_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert call().isfinite().all()
 
 
+def test_what_was_compiled_is_kept_for_the_same_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(native, "library", None)
+    counting = "import os, sys\nopen(sys.argv[0] + '.runs', 'a').write('.')\nos.execvp('cc', ['cc', *sys.argv[1:]])"
+    monkeypatch.setenv("CC", compiler(tmp_path, counting))
+    for _ in range(3):
+        native.build()
+    assert Path(tmp_path / "compiler.runs").read_text() == "."
+    (kept,) = (tmp_path / "cache" / "dfsq" / "native").iterdir()
+    monkeypatch.setenv("CC", "cc")
+    native.build()
+    assert len([*kept.parent.iterdir()]) == 2
+    assert call().isfinite().all()
+
+
+def test_what_was_kept_and_cannot_be_loaded_is_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(native, "library", None)
+    native.build()
+    (kept,) = (tmp_path / "dfsq" / "native").iterdir()
+    kept.unlink()  # not written over: it is loaded
+    kept.write_bytes(b"cut off")
+    native.build()
+    assert call().isfinite().all()
+
+
+def test_without_a_folder_for_it_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(native, "library", None)
+    native.build()
+    assert call().isfinite().all()
+
+
 def test_a_compiler_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", compiler(tmp_path, "import time\ntime.sleep(60)"))
     monkeypatch.setattr("dfsq.quantizers.native.compiler._PATIENCE", 0.5)
