@@ -282,9 +282,9 @@ def memory(data: Path | None) -> Iterator[Row]:
     if images:
         few, many = (
             int(subprocess.run([sys.executable, "-c", PEAK, count, *images], capture_output=True, check=True).stdout)
-            for count in ("16", "512")
+            for count in ("16", "128")
         )
-        yield Row("peak memory, 512 / 16 patches", many / few, 1, "no growth")
+        yield Row("peak memory, 128 / 16 patches", many / few, 1, "no growth")
 
 
 def start() -> Iterator[Row]:

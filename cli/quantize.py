@@ -44,7 +44,10 @@ SAFE_BITS = 7
 @click.command()
 @click.argument("checkpoint", default="edsr-baseline-x2")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Artifact to write.  [default: NAME-wNaN.safetensors]"
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Artifact to write.  [default: NAME-w4a4.safetensors, by the bits]",
 )
 @click.option(
     "--bits", type=BITS, help="Bits of weights and activations, 2…8.  [default: the recipe's; those shipped 4]"

@@ -8,9 +8,12 @@ from cli.console import print_text
 from cli.options import common_options
 
 
-@click.group(no_args_is_help=False)
-def recipes() -> None:
+@click.group(invoke_without_command=True)
+@click.pass_context
+def recipes(context: click.Context) -> None:
     """List recipes, or show one: the start of your own."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @recipes.command(name="list")

@@ -22,6 +22,14 @@ def test_a_file_of_0_1_is_shown_as_it_is_written_now(dfsq: Callable) -> None:
     assert not [line for line in stated if line.startswith(("headroom", "granularity"))]
 
 
+def test_without_a_command_it_helps(dfsq: Callable) -> None:
+    run = dfsq("recipes")
+    assert run.code == 0
+    assert "list" in run.out
+    assert "show" in run.out
+    assert run.err == ""
+
+
 def test_an_unknown_recipe(dfsq: Callable) -> None:
     run = dfsq("recipes", "show", "best")
     assert run.code == 2
