@@ -91,12 +91,16 @@ def _add(sums: dict[tuple[str, str], Tensor], name: str, axis: int, side: str, g
 def _listen(layer: nn.Module, hear: Callable[[str, Tensor], None]) -> list[RemovableHandle]:
     """Have ``hear`` be told ``inputs`` and ``outputs`` of ``layer``, and the gradient there."""
 
+    def listen(x: Tensor, side: str) -> None:
+        if x.requires_grad:  # else no gradient comes this way
+            x.register_hook(partial(hear, side))  # type: ignore[no-untyped-call]
+
     def before(_layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
         x = inputs[0].clone()  # others may share it, or change it afterwards
-        x.register_hook(partial(hear, "inputs"))  # type: ignore[no-untyped-call]
+        listen(x, "inputs")
         return (x,)
 
     def after(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        output.register_hook(partial(hear, "outputs"))  # type: ignore[no-untyped-call]
+        listen(output, "outputs")
 
     return [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
