@@ -20,6 +20,11 @@ from dfsq.errors import UsageError
 from dfsq.model import SRModel
 from dfsq.nn import channel_axis
 
+_NO_GRADIENTS = (
+    "the network takes no gradients ({}), which `compensation`, `feedback`, `avg_bits` and `max_drop` need; "
+    "do without them, as the recipe fast does"
+)
+
 
 @dataclass
 class Sensitivity:
@@ -71,12 +76,14 @@ def _squares(model: SRModel, names: Sequence[str], image: Tensor, seed: int) -> 
             image = image.clone().requires_grad_()
             output = model(image)
             if not output.requires_grad:
-                raise UsageError(
-                    "the network takes no gradients (no_grad or detach in its forward pass), which `compensation`, "
-                    "`feedback`, `avg_bits` and `max_drop` need; do without them"
-                )
+                raise UsageError(_NO_GRADIENTS.format("no_grad or detach in its forward pass"))
             signs = torch.randint(0, 2, output.shape, generator=torch.Generator().manual_seed(seed)).to(output) * 2 - 1
-            torch.autograd.grad(output, image, signs, allow_unused=True)
+            try:
+                torch.autograd.grad(output, image, signs, allow_unused=True)
+            except RuntimeError as error:
+                if "inplace" not in str(error):
+                    raise
+                raise UsageError(_NO_GRADIENTS.format("its forward pass overwrites maps that they need")) from error
     finally:
         for handle in handles:
             handle.remove()

@@ -1,7 +1,9 @@
+import pytest
 import torch
 from torch import Tensor, nn
 
 from calibration.sensitivity import measure
+from dfsq.errors import UsageError
 from dfsq.model import NetworkInfo, SRModel
 
 
@@ -60,3 +62,55 @@ def test_the_same_seed_gives_the_same_result_and_leaves_the_model_alone() -> Non
     assert all(parameter.grad is None for parameter in network.parameters())
     with torch.inference_mode():
         assert network(images[0]).shape == (2, 3, 8, 8)
+
+
+class Changing(nn.Module):
+    """Two layers; what they read and make is changed afterwards, where it lies or in a copy."""
+
+    def __init__(self, in_place: bool) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.first, self.second = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 3, padding=1)
+        for each in self.parameters():
+            each.data = torch.randn(each.shape, generator=generator)
+        self.in_place = in_place
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        x = (torch.relu_(x) if self.in_place else torch.relu(x)) - 0.1
+        y = self.second(x)
+        if self.in_place:
+            y += x
+            x *= 2
+            return x.add_(y)
+        return 2 * x + (y + x)
+
+
+def test_maps_that_are_changed_where_they_lie_give_the_same() -> None:
+    image = torch.rand(1, 3, 6, 6)
+    one, other = (
+        measure(SRModel(Changing(each), NetworkInfo("none", {}, 1, 1.0), ()), ["first", "second"], [image], 0, silent)
+        for each in (False, True)
+    )
+    for name in one:
+        torch.testing.assert_close(one[name].inputs, other[name].inputs)
+        torch.testing.assert_close(one[name].outputs, other[name].outputs)
+
+
+class Overwriting(nn.Module):
+    """Overwrites what its own derivative needs, which only shows when that is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.only = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.only(x).relu()
+        x *= 2
+        return x
+
+
+def test_a_network_that_overwrites_its_own_maps_is_told() -> None:
+    model = SRModel(Overwriting(), NetworkInfo("none", {}, 1, 1.0), ())
+    with pytest.raises(UsageError, match="takes no gradients .*which `compensation`"):
+        measure(model, ["only"], [torch.rand(1, 3, 6, 6)], 0, silent)
