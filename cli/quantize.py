@@ -218,6 +218,7 @@ def quantize(
     from dfsq.artifact import read_header
     from dfsq.evaluation import samples
     from dfsq.networks.multiply_adds import of_model
+    from dfsq.quantizers import native
     from dfsq.report.report import Report, bits_of
     from dfsq.report.text import identity
 
@@ -262,9 +263,10 @@ def quantize(
     if not calib:
         note("calibrated on sample photographs; give your own with --calib PATH", quiet)
     shares = of_model(quantized)
+    took = f"{seconds:.0f} s" + ", activations rounded by compiled C code" * (native.library is not None)
     facts = (
         _facts(quantized, recipe, size)
-        | {"took": f"{seconds:.0f} s"}
+        | {"took": took}
         | share_facts(shares, "quantized", "with quantized weights alone")
     )
     if not calib:

@@ -159,3 +159,8 @@ def test_tiny_images_among_good_ones(dfsq: Callable) -> None:
     run = dfsq(*QUICK, "--calib", "photos")
     assert run.code == 0
     assert "photos/tiny.png is 9×9, smaller than a 64×64 patch" in run.err
+
+
+@pytest.mark.parametrize("flags", [(), ("--no-compile",)])
+def test_it_says_what_rounds_activations(dfsq: Callable, flags: tuple[str, ...]) -> None:
+    assert ("compiled C code" in dfsq(*QUICK, *flags).out) == (not flags)
