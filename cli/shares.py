@@ -15,7 +15,7 @@ def share_facts(shares: Shares, inside: str, outside: str) -> dict[str, str]:
     weights = [percent(each) for each in shares.parameters]
     facts = {
         "multiply-adds": f"{percent(shares.inside)} {inside}, {percent(shares.outside)} {outside}",
-        "parameters in these": f"{weights[0]}, {weights[1]}",
+        "their parameters": f"{weights[0]} and {weights[1]} of all",
     }
     if shares.bit_operations < 1:
         facts["bit operations"] = f"{percent(shares.bit_operations)} of those in float32"
