@@ -10,9 +10,9 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
 
 from dfsq.errors import DfsqError
+from dfsq.nested import tensors_in
 from dfsq.runtime import return_freed_memory
 
 _SMALLEST = 1 << 16
@@ -40,13 +40,13 @@ class Shelf(TorchFunctionMode):
         kwargs = kwargs or {}
         self.fetch((args, kwargs))
         result = func(*args, **kwargs)
-        for each in _tensors(result):
+        for each in tensors_in(result):
             self._note(each)
         return result
 
     def fetch(self, values: Any) -> None:
         """Bring back the tensors in nested ``values``, for whoever reads them without having entered the shelf."""
-        for each in _tensors(values) if self._away else ():
+        for each in tensors_in(values) if self._away else ():
             self._fetch(each)
 
     def tidy(self) -> None:
@@ -154,7 +154,3 @@ class _Slots:
 def _bytes_of(storage: torch.UntypedStorage) -> memoryview:
     # By ctypes, as torch's own functions would be counted.
     return memoryview((ctypes.c_ubyte * storage.nbytes()).from_address(storage.data_ptr())).cast("B")
-
-
-def _tensors(values: Any) -> list[Tensor]:
-    return [each for each in tree_leaves(values) if isinstance(each, Tensor)]

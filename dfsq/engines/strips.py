@@ -25,10 +25,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from dfsq.engines.memory import work
 from dfsq.engines.scratch import Scratch
+from dfsq.nested import tensors_in
 
 _aten = torch.ops.aten
 _FACTORIES = (_aten.empty.memory_format, _aten.empty_like.default, _aten.new_empty.default)
@@ -77,7 +78,7 @@ class _Strips(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = self._run(func, args, kwargs or {})
-        if sum(each.numel() for each in _tensors(result)) >= self._large:
+        if sum(each.numel() for each in tensors_in(result)) >= self._large:
             self._scratch.drop()
         self._on_work(work(func, result))
         return result
@@ -103,7 +104,7 @@ class _Strips(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _whole(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run any operation as it is; only what it leaves behind moves out of memory."""
-        storages = {each.untyped_storage().data_ptr() for each in _tensors((args, kwargs))}
+        storages = {each.untyped_storage().data_ptr() for each in tensors_in((args, kwargs))}
 
         def moved(result: Tensor) -> Tensor:
             is_view = result.untyped_storage().data_ptr() in storages
@@ -113,7 +114,7 @@ class _Strips(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _pointwise(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Cut all operands alike; those that are broadcast along the axis stay whole."""
-        operands = _tensors((args, kwargs))
+        operands = tensors_in((args, kwargs))
         shape = torch.broadcast_shapes(*(each.shape for each in operands))  # type: ignore[no-untyped-call]
         whole = next((each for each in operands if each.shape == shape), None)
         if whole is None or shape.numel() < self._large:
@@ -220,7 +221,3 @@ def _signature(func: Any) -> list[tuple[str, str]]:
 
 def _without_values(x: Tensor) -> Tensor:
     return torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="meta")
-
-
-def _tensors(values: Any) -> list[Tensor]:
-    return [each for each in tree_leaves(values) if isinstance(each, Tensor)]
