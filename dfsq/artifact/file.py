@@ -1,14 +1,17 @@
 """The bytes of an artifact: a safetensors file whose ``__metadata__`` holds a header and a checksum. Needs no torch.
 
+From version 3 on, small tensors may lie packed in one (:mod:`dfsq.artifact.packed`).
+
 ``__metadata__["dfsq"]`` is the header, one JSON object (:mod:`dfsq.artifact.header`). Its field ``checksum`` is the
-SHA-256 of its text, with zeros for the checksum, and of all tensors; in version 1 ``tensors_sha256`` was that of the
-tensors alone. It stands inside, for safetensors writes several metadata in any order, and the same model gives the same
-bytes.
+SHA-256 of its text, with zeros for the checksum, and of all tensors, the packed ones as one; in version 1
+``tensors_sha256`` was that of the tensors alone. It stands inside, for safetensors writes several metadata in any
+order, and the same model gives the same bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -19,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from dfsq.artifact import packed
 from dfsq.artifact.fields import Fields, label, parse, shown
 from dfsq.artifact.header import VERSION, Header
 from dfsq.errors import ArtifactError
@@ -42,13 +46,15 @@ _DTYPES = {
 }
 """What a checkpoint may hold: torch's name, by which the checksum goes, and bytes."""
 
+Shape = tuple[int, ...]
+
 
 class Part(NamedTuple):
     """A tensor as the checksum sees it."""
 
     name: str
     dtype: str
-    shape: tuple[int, ...]
+    shape: Shape
     data: bytes | memoryview
 
 
@@ -57,9 +63,10 @@ class Artifact:
     """An artifact whose index, header and checksum are in order; the tensors are still bytes."""
 
     header: Header
-    shapes: Mapping[str, tuple[int, ...]]
-    """Of the tensors by name: together they have exactly the bytes of the file."""
-    content: bytes
+    shapes: Mapping[str, Shape]
+    """Of the tensors by name, wherever they are: together they have exactly the bytes of the file."""
+    contents: tuple[bytes, ...]
+    """Safetensors files that hold them: that on disk, and what its packed tensor unpacks to."""
 
 
 def is_artifact(path: Path) -> bool:
@@ -95,7 +102,11 @@ def read(path: Path) -> Artifact:
             f"{path}: header and tensors do not match their checksum; copy it or quantize the checkpoint again"
         )
     try:
-        return Artifact(Header.from_json(document), {part.name: part.shape for part in parts}, content)
+        shapes = {part.name: part.shape for part in parts if part.name != packed.NAME}
+        small = [packed.unpack(part.data, _MAX_INDEX) for part in parts if part.name == packed.NAME]
+        for each in small:
+            shapes = _merged(shapes, _shapes(each))
+        return Artifact(Header.from_json(document), shapes, (content, *small))
     except ValueError as error:
         raise ArtifactError(f"{path} has an impossible header ({error}); quantize the checkpoint again") from error
 
@@ -105,8 +116,12 @@ def metadata(header: Header, parts: Iterable[Part]) -> dict[str, str]:
 
     Raises TypeError or ValueError for values that JSON does not have.
     """
-    blank = json.dumps({**header.to_json(), "checksum": _BLANK}, sort_keys=True, allow_nan=False)
-    whole = json.dumps({**header.to_json(), "checksum": _checksum(blank, parts)}, sort_keys=True)
+
+    def text(checksum: str) -> str:
+        document = {**header.to_json(), "checksum": checksum}
+        return json.dumps(document, sort_keys=True, allow_nan=False, separators=(",", ":"))
+
+    whole = text(_checksum(text(_BLANK), parts))
     Header.from_json(parse(whole))  # what is written can be read
     return {METADATA_KEY: whole}
 
@@ -126,6 +141,18 @@ def _checksum(header: str, parts: Iterable[Part]) -> str:
         digest.update(f"{part.name} {part.dtype} {list(part.shape)}\n".encode())
         digest.update(part.data)
     return digest.hexdigest()
+
+
+def _shapes(content: bytes) -> dict[str, Shape]:
+    """Of the tensors by name of a safetensors file, which is checked."""
+    index, length = _index(io.BytesIO(content))
+    return {name: shape for _, _, name, _, shape in _spans(index, len(content) - 8 - length)}
+
+
+def _merged(some: Mapping[str, Shape], others: Mapping[str, Shape]) -> dict[str, Shape]:
+    if twice := sorted(some.keys() & others.keys()):
+        raise ValueError(f"the tensor {label(twice[0])} is there twice")
+    return {**some, **others}
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -168,7 +195,7 @@ def _document(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     return document
 
 
-def _spans(index: Mapping[str, Any], length: int) -> list[tuple[int, int, str, str, tuple[int, ...]]]:
+def _spans(index: Mapping[str, Any], length: int) -> list[tuple[int, int, str, str, Shape]]:
     """Where the tensors begin and end, their names, dtypes and shapes; nothing is allocated for what is only claimed.
 
     Raises ValueError unless they lie end to end in ``length`` bytes and fill them, each as long as its shape takes.

@@ -11,9 +11,10 @@ from typing import Any
 
 from dfsq.artifact.fields import Fields, shown
 
-VERSION = 2
+VERSION = 3
 """Version of the format that is written; every earlier one is read. 2: the checksum covers the header, layers name
-their universal set and the kind of their input quantizer, and the body scope and what was found are stored."""
+their universal set and the kind of their input quantizer, and the body scope and what was found are stored. 3: small
+tensors are packed."""
 MAX_SCALE = 16
 MAX_RANGE = 65535.0
 _BITS = (2, 8)
@@ -164,6 +165,7 @@ class Header:
             source={key: source.text(key) for key in ("file", "sha256")},
             versions=fields.text_mapping("versions"),
             places={name: QuantizerRecord.from_json(each) for name, each in places},
+            version=version,
         )
         own = header.hyperparameters.get("scale", header.scale)
         if code is None and (type(own) is not int or own != header.scale):
@@ -182,7 +184,7 @@ class Header:
 
 
 def _upgraded(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A header of version 1 in the form of version 2; what it did not know is what was always so then."""
+    """A header of version 1 in the form of later ones; what it did not know is what was always so then."""
     fields = Fields(document, "")
     words = fields.fields("recipe").integer("words", *_WORDS)
     layers = {}

@@ -20,7 +20,7 @@ from safetensors.torch import save as encode_tensors
 from torch import Tensor
 
 from dfsq import networks, nn
-from dfsq.artifact import file, quantizers
+from dfsq.artifact import file, packed, quantizers
 from dfsq.artifact.fields import label
 from dfsq.artifact.header import Header, LayerRecord, OutputRecord, QuantizerRecord
 from dfsq.artifact.network import check_arguments, check_output, check_shapes
@@ -45,13 +45,12 @@ def save(model: SRModel, path: str | Path) -> int:
     check_wrapped(model, "save")
     if model.quantization is None:
         raise UsageError("only quantized models are saved as artifacts; quantize the model first")
-    tensors = tensors_of(model)
-    parts = (file.Part(name, str(each.dtype), tuple(each.shape), _bytes(each)) for name, each in tensors.items())
     try:
+        tensors = _packed(tensors_of(model))
+        parts = (file.Part(name, str(each.dtype), tuple(each.shape), _bytes(each)) for name, each in tensors.items())
         header = header_of(model, model.quantization)
         meta = file.metadata(header, parts)
         check_arguments(header)
-        _check_finite(tensors)
         content = encode_tensors(tensors, meta)
     except (TypeError, ValueError) as error:
         raise UsageError(f"this model cannot be stored: {error}") from error
@@ -101,6 +100,17 @@ def tensors_of(model: SRModel) -> dict[str, Tensor]:
     stored.update({name: _smallest(tensor) for name, tensor in state.items()})
     # Copies, for parameters that layers share must not share memory in the file.
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in stored.items()}
+
+
+def _packed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a file holds: ``tensors`` with the small ones packed. Raises ValueError for values that are not finite."""
+    _check_finite(tensors)
+    if packed.NAME in tensors:
+        raise ValueError(f"the network has a tensor called {packed.NAME}")
+    small = {name: tensor for name, tensor in tensors.items() if tensor.nbytes <= packed.LARGEST}
+    together = bytearray(packed.pack(encode_tensors(small)))
+    large = {name: tensor for name, tensor in tensors.items() if name not in small}
+    return {**large, packed.NAME: torch.frombuffer(together, dtype=torch.uint8)}
 
 
 def _smallest(tensor: Tensor) -> Tensor:
@@ -172,13 +182,14 @@ def _rebuilt(artifact: file.Artifact, arch: OwnNetwork | None) -> SRModel:
         _pop(shapes, f"{name}.weight.")
         _pop(shapes, f"{name}.input.")
         _pop(shapes, f"{name}.output.")
-        if prod(record.shape) > 8 * len(artifact.content):
+        if prod(record.shape) > 8 * sum(map(len, artifact.contents)):
             raise ValueError(f"layers.{label(name)}.shape is {list(record.shape)}: more weights than the file has bits")
         shapes[f"{name}.weight"] = record.shape
     for name in header.places:
         _pop(shapes, f"{name}.place.")
     check_shapes(header, shapes)
-    state = decode_tensors(artifact.content)
+    state = {name: tensor for content in artifact.contents for name, tensor in decode_tensors(content).items()}
+    state.pop(packed.NAME, None)
     _check_finite(state)
     weights, inputs, outputs = {}, {}, {}
     for name, record in header.layers.items():

@@ -12,6 +12,7 @@ import resource
 import struct
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +36,7 @@ PATIENCE = 300
 DTYPES = {"U8": torch.uint8, "I16": torch.int16, "F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
 CODES = {**{dtype: code for code, dtype in DTYPES.items()}, torch.int64: "I64", torch.float64: "F64"}
 BLANK = "0" * 64
+PACKED = "dfsq.packed"
 LONGEST = 5
 """Seconds that reading any file may take."""
 
@@ -48,17 +50,13 @@ class Forgery:
 
     @classmethod
     def of(cls, path: Path) -> Forgery:
-        content = path.read_bytes()
-        (length,) = struct.unpack("<Q", content[:8])
-        index = json.loads(content[8 : 8 + length])
+        index, data = opened(path.read_bytes())
         header = index.pop("__metadata__")["dfsq"]
         header = header.replace(json.loads(header)["checksum"], BLANK)
-        data = content[8 + length :]
-        tensors = {}
-        for name, entry in index.items():
-            start, stop = entry["data_offsets"]
-            flat = torch.frombuffer(bytearray(data[start:stop]), dtype=DTYPES[entry["dtype"]])
-            tensors[name] = flat.reshape(entry["shape"])
+        tensors = decoded(index, data)
+        packed = raw(tensors.pop(PACKED))
+        (length,) = struct.unpack("<Q", packed[:8])
+        tensors |= decoded(json.loads(zlib.decompress(packed[8 : 8 + length])), packed[8 + length :])
         return cls(header, tensors)
 
     @property
@@ -84,6 +82,23 @@ class Forgery:
         header = self.header.replace(BLANK, self.checksum(self.header))
         return encoded({"dfsq": header}, self.tensors, change)
 
+    def packed(self, change: Callable[[dict[str, Any]], object] = lambda index: None) -> Forgery:
+        """The same with all but the codes packed; ``change`` may edit the index of what is packed."""
+        small = {name: tensor for name, tensor in self.tensors.items() if not name.endswith(".codes")}
+        content = encoded(None, small, change)
+        (length,) = struct.unpack("<Q", content[:8])
+        index = zlib.compress(content[8 : 8 + length])
+        return self.with_packed(struct.pack("<Q", len(index)) + index + content[8 + length :])
+
+    def with_packed(self, packed: bytes) -> Forgery:
+        """The same with whatever in place of all tensors but the codes."""
+        codes = {name: tensor for name, tensor in self.tensors.items() if name.endswith(".codes")}
+        return replace(self, tensors={**codes, PACKED: torch.tensor(list(packed), dtype=torch.uint8)})
+
+    def version_2(self) -> bytes:
+        """The bytes of a file of version 2 that says the same."""
+        return self.with_document({**self.document, "version": 2}).content()
+
     def version_1(self) -> bytes:
         """The bytes of a file of version 1 that says the same."""
         old = self.document
@@ -97,12 +112,27 @@ class Forgery:
         return encoded({"dfsq": json.dumps(old, sort_keys=True)}, self.tensors)
 
 
+def opened(content: bytes) -> tuple[dict[str, Any], bytes]:
+    """Index and data of a safetensors file."""
+    (length,) = struct.unpack("<Q", content[:8])
+    return json.loads(content[8 : 8 + length]), content[8 + length :]
+
+
+def decoded(index: dict[str, Any], data: bytes) -> dict[str, Tensor]:
+    tensors = {}
+    for name, entry in index.items():
+        start, stop = entry["data_offsets"]
+        flat = torch.frombuffer(bytearray(data[start:stop]), dtype=DTYPES[entry["dtype"]])
+        tensors[name] = flat.reshape(entry["shape"])
+    return tensors
+
+
 def encoded(
-    metadata: dict[str, str],
+    metadata: dict[str, str] | None,
     tensors: dict[str, Tensor],
     change: Callable[[dict[str, Any]], object] = lambda index: None,
 ) -> bytes:
-    index: dict[str, Any] = {"__metadata__": metadata}
+    index: dict[str, Any] = {} if metadata is None else {"__metadata__": metadata}
     data = b""
     for name, tensor in tensors.items():
         offsets = [len(data), len(data) + len(raw(tensor))]

@@ -140,6 +140,13 @@ def test_indices_that_do_not_fit_the_file(forgery: Any, judge: Any, tmp_path: Pa
         assert judge.complaints(what, path.read_bytes()) == []
 
 
+def test_indices_that_do_not_fit_what_is_packed(forgery: Any, judge: Any) -> None:
+    for what, (change, said) in INDICES.items():
+        if what != "metadata of numbers":
+            message = judge.refusal(forgery.packed(change).content())
+            assert re.search(said, message), f"{what}: {message}"
+
+
 @pytest.mark.parametrize(
     "start",
     [
@@ -161,7 +168,7 @@ def test_what_is_no_index(tmp_path: Path, start: bytes) -> None:
 
 
 def test_two_fields_of_one_name_are_refused(forgery: Any, judge: Any) -> None:
-    twice = forgery.header.replace('"scale": 2', '"scale": 2, "scale": 2')
+    twice = forgery.header.replace('"scale":2', '"scale":2,"scale":2')
     assert "occurs twice" in judge.refusal(type(forgery)(twice, forgery.tensors).content())
 
 
@@ -195,7 +202,13 @@ def test_a_file_of_version_1_gives_the_same_picture(forgery: Any, judge: Any, tm
     assert model.body == ("body.0.body.0", "body.0.body.2")
 
 
-def test_version_1_is_checked_as_version_2_is(forgery: Any, judge: Any) -> None:
+def test_a_file_of_version_2_gives_the_same_picture(forgery: Any, judge: Any, tmp_path: Path) -> None:
+    (tmp_path / "old.safetensors").write_bytes(forgery.version_2())
+    assert judge.complaints("version 2", forgery.version_2()) == []
+    assert artifact.read_header(tmp_path / "old.safetensors")["version"] == 2
+
+
+def test_version_1_is_checked_as_later_ones_are(forgery: Any, judge: Any) -> None:
     for changes, said in TENSORS.values():
         if "order" in changes and changes["order"] is None:
             continue  # its writer here needs one
