@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dfsq import distributed
-from dfsq.quantizers.normalization import EPSILON, bin_index, by_sample, channel_statistics
+from dfsq.quantizers.normalization import EPSILON, bin_index, by_sample, channel_statistics, window_statistics
 from dfsq.quantizers.universal import UniversalSet
 
 _SAMPLED = 8192
@@ -43,16 +43,22 @@ class HistogramObserver:
         """Count one batch: samples on axis 0, channels on the layer's channel axis."""
         self.samples += len(x)
         self.signed = self.signed or bool(x.amin() < 0)
-        for sample in by_sample(x, self._channel_axis):
-            self._count(sample, True)
+        samples = by_sample(x, self._channel_axis)
+        # Windows of transformers are samples too, and have fewer values than there are bins.
+        for some in torch.split(samples, max(1, self._universal.bins // samples.shape[1])):
+            self._count(some, True)
             if not self.signed:
-                self._count(sample, False)
+                self._count(some, False)
 
-    def _count(self, sample: Tensor, signed: bool) -> None:
-        bins, channels = self._universal.bins, sample.shape[1]
-        shift, spread = channel_statistics(sample, signed)
-        first = torch.arange(0, channels * bins, bins, device=sample.device, dtype=torch.int32)
-        index = bin_index(sample, shift, spread, bins) + first
+    def _count(self, samples: Tensor, signed: bool) -> None:
+        bins, channels = self._universal.bins, samples.shape[2]
+        if len(samples) == 1:
+            shift, spread = channel_statistics(samples[0], signed)
+        else:
+            shift, spread = window_statistics(samples, signed)
+        first = torch.arange(0, channels * bins, bins, device=samples.device, dtype=torch.int32)
+        index = bin_index(samples, shift, spread, bins) + first
+        spread = spread.view(-1, channels).amax(0)
         counts = torch.bincount(index.view(-1), minlength=channels * bins).view(channels, bins)
         if signed in self._counts:
             self._counts[signed] += counts

@@ -12,6 +12,7 @@ from calibration.recipes.recipe import MAX_BITS
 from dfsq.errors import UsageError
 from dfsq.model import SRModel
 from dfsq.networks.scope import quantizable_layers, shifts_colours, without_maps
+from dfsq.nn import operands
 
 if TYPE_CHECKING:
     from calibration.methods.planned import Planned
@@ -28,8 +29,9 @@ def plan_layers(model: SRModel, recipe: Planned) -> Plan:
     Raises :class:`UsageError` for a pattern that matches no quantizable layer, and where there is none to quantize.
     """
     layers = quantizable_layers(model.net)
+    known = [*layers, *(name for name, _ in operands(model.net))]
     for pattern in (*recipe.skip, *(pattern for pattern, _ in recipe.layer_bits)):
-        if not any(fnmatchcase(name, pattern) for name in layers):
+        if not any(fnmatchcase(name, pattern) for name in known):
             raise UsageError(
                 f"pattern {pattern!r} matches no layer; layers are named like {', '.join(list(layers)[:4])}"
             )
@@ -54,3 +56,13 @@ def plan_layers(model: SRModel, recipe: Planned) -> Plan:
     if not any(bits.a_bits for bits in plan.values()):
         raise UsageError("no layer would be quantized: none is in body scope; name some by `body`, or use `scope` all")
     return plan
+
+
+def plan_operands(model: SRModel, recipe: Planned) -> Mapping[str, int]:
+    """Bits of those factors of attention's products that ``recipe`` quantizes, by name."""
+    if not recipe.quantizes_operands:
+        return {}
+    bits = {name: recipe.a_bits for name, _ in operands(model.net)}
+    for pattern, own in recipe.layer_bits:
+        bits.update({name: own for name in bits if fnmatchcase(name, pattern)})
+    return {name: own for name, own in bits.items() if not any(fnmatchcase(name, each) for each in recipe.skip)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,47 +36,53 @@ _MEMORY = 300 << 20
 def quantize_layers(
     model: SRModel,
     plan: Mapping[str, LayerBits],
+    operands: Mapping[str, int],
     images: Tensor,
     sensitivities: Mapping[str, Sensitivity],
     rounding: Rounding,
     extremes: Mapping[str, ChannelRanges],
     progress: Progress,
     memory: int = _MEMORY,
-) -> None:
-    """Quantize the layers in ``plan`` of ``model``, in place, on LR ``images`` ``(N, 3, H, W)`` in 0–1.
+) -> Mapping[str, nn.Module]:
+    """Quantize the layers in ``plan`` of ``model``, and those factors of attention's products whose bits ``operands``
+    tells, in place, on LR ``images`` ``(N, 3, H, W)`` in 0–1. Returns by name what is quantized.
 
     Every layer gets points for what the layers before it now give, then weights and a bias that bring its output
     closest to what it was in full precision. Layers that no image reaches are rounded to the nearest. Several processes
     share the images. ``memory``: bytes of maps that wait there; those beyond wait in a file.
     """
-    calls = _count_calls(model, list(plan), images[:1])
+    calls = _count_calls(model, [*plan, *operands], images[:1])
     steps: _Steps = Lockstep(Shelf(memory))
-    twins = {}
-    for name, bits in plan.items():
-        layer: Layer = model.net.get_submodule(name)
-        if calls[name]:
-            twins[name] = _Twin(name, layer, calls[name], steps)
+    twins, unreached = {}, {}
+    for name, number in calls.items():
+        module = model.net.get_submodule(name)
+        if number:
+            twins[name] = _Twin(name, module, number, steps)
             replace(model.net, name, twins[name])
-        else:
-            replace(model.net, name, counterpart(layer, make_weight(layer.weight, bits, rounding), None))
+        elif name in plan:
+            unreached[name] = counterpart(module, make_weight(module.weight, plan[name], rounding), None)
     batches = torch.split(images, _TOGETHER)
     done = 0
 
     def meet(name: str, heard: Sequence[Sequence[Tensor]]) -> None:
         nonlocal done
-        progress("Compensating", done, len(plan))
+        progress("Compensating", done, len(calls))
         done += 1
         given, twin = Given(heard, len(batches)), twins[name]
-        known = sensitivities.get(name)
-        twin.quantized = quantize_layer(twin.layer, given, plan[name], known, rounding, extremes.get(name))
+        if name in operands:
+            twin.quantized = _input_quantizer(twin.module, given, operands[name], None, rounding, None)
+        else:
+            known = sensitivities.get(name)
+            twin.quantized = quantize_layer(twin.module, given, plan[name], known, rounding, extremes.get(name))
 
     own = [each for index, each in enumerate(batches) if distributed.is_mine(index)]
     # A process that has no batch goes along with one that is not its own, and is never asked for it.
     steps.run([_Pass(model, torch.cat([each, each])) for each in own or batches[:1]], meet)
-    for name, twin in twins.items():
-        assert twin.quantized is not None
-        replace(model.net, name, twin.quantized)
-    progress("Compensating", len(plan), len(plan))
+    quantized = {name: twin.quantized for name, twin in twins.items() if twin.quantized is not None} | unreached
+    for name, each in quantized.items():
+        replace(model.net, name, each)
+    progress("Compensating", len(calls), len(calls))
+    return quantized
 
 
 def quantize_layer(
@@ -89,11 +96,7 @@ def quantize_layer(
     """Quantize ``layer`` on what it is ``given``. The range of its input goes as far as ``extremes``."""
     quantizer, device = None, layer.weight.device
     if bits.a_bits is not None:
-        observer = rounding.observer(layer, extremes)
-        for y in given.quantized():
-            observer.observe(y)
-        observer.reduce(device)
-        quantizer = rounding.input_quantizer(layer, observer, bits.a_bits, sensitivity).to(device)
+        quantizer = _input_quantizer(layer, given, bits.a_bits, sensitivity, rounding, extremes).to(device)
         layer = adapted(layer, quantizer)
     moments = [Moments(layer.weight[0].numel()) for _ in range(getattr(layer, "groups", 1))]
     for found in given.each(partial(_products, layer, quantizer)):
@@ -116,13 +119,31 @@ def quantize_layer(
     return round_bias(result)
 
 
+def _input_quantizer(
+    module: nn.Module,
+    given: Given,
+    bits: int,
+    sensitivity: Sensitivity | None,
+    rounding: Rounding,
+    extremes: ChannelRanges | None,
+) -> InputQuantizer:
+    observer = rounding.observer(module, extremes)
+    device = torch.device("cpu")
+    for y in given.quantized():
+        observer.observe(y)
+        device = y.device
+    observer.reduce(device)
+    return rounding.input_quantizer(module, observer, bits, sensitivity).to(device)
+
+
 def _products(layer: Layer, quantizer: InputQuantizer | None, pairs: Pairs) -> list[Products]:
     """Of what the weights of each group of ``layer`` are multiplied with."""
     found = [Products(layer.weight[0].numel(), layer.weight.device) for _ in range(getattr(layer, "groups", 1))]
     for x, y in pairs:
         if quantizer is not None:
             x, y = quantizer.rescaled(x), quantizer(y)
-        for one, other in zip(torch.split(x, 1), torch.split(y, 1), strict=True):
+        at_once = len(x) if isinstance(layer, nn.Linear) else 1  # what is unfolded takes nine times the memory
+        for one, other in zip(torch.split(x, at_once), torch.split(y, at_once), strict=True):
             for each, rows, quantized in zip(found, rows_of(layer, one), rows_of(layer, other), strict=True):
                 each.add(rows, quantized)
     return found
@@ -185,13 +206,13 @@ _Steps = Lockstep[_Pass, Sequence[Tensor]]
 
 
 class _Twin(nn.Module):
-    """Both versions of a layer: the first half of a batch goes through the one, the second through the other."""
+    """Both versions of a layer or place: half of a batch goes through the one, half through the other."""
 
-    def __init__(self, name: str, layer: Layer, calls: int, steps: _Steps) -> None:
+    def __init__(self, name: str, module: nn.Module, calls: int, steps: _Steps) -> None:
         super().__init__()
         self.name = name
-        self.layer = layer
-        self.quantized: QuantizedLayer | None = None
+        self.module: Any = module
+        self.quantized: QuantizedLayer | InputQuantizer | None = None
         self._calls = calls
         self._steps = [steps]  # in a list, as its passes hold the network that holds this module
         self.heard: list[Tensor] = []
@@ -206,11 +227,11 @@ class _Twin(nn.Module):
         elif run.listener is None and self.quantized is None:
             steps.wait(self.name, [both] if self._calls == 1 else run.heard_by(self))
         x, y = both.chunk(2)
-        return torch.cat([self.layer(x), (self.quantized or self.layer)(y)])
+        return torch.cat([self.module(x), (self.quantized or self.module)(y)])
 
 
 def _count_calls(model: SRModel, names: Sequence[str], image: Tensor) -> Mapping[str, int]:
-    """How often a forward pass calls each layer."""
+    """How often a forward pass calls each of the modules called ``names``."""
     calls = dict.fromkeys(names, 0)
 
     def count(name: str) -> Callable[..., None]:

@@ -16,7 +16,7 @@ from calibration.training.network import with_layers
 from dfsq import distributed
 from dfsq.model import SRModel
 from dfsq.networks.scope import QUANTIZABLE, shifts_colours
-from dfsq.nn import Place, channel_axis, input_channels
+from dfsq.nn import channel_axis, input_channels
 
 
 class Student:
@@ -43,11 +43,8 @@ class Student:
             old = model.net.get_submodule(name)
             bounds = None
             if name in activations:
-                is_place = isinstance(old, Place)
-                channels = int(old.channels) if is_place else input_channels(old)
-                gate = TrainableGate(channels, generator) if name in gates else None
-                axis = Place.channel_axis if is_place else channel_axis(old)
-                bounds = TrainableBounds(activations[name], percent, gate, axis)
+                gate = TrainableGate(input_channels(old), generator) if name in gates else None
+                bounds = TrainableBounds(activations[name], percent, gate, channel_axis(old))
             if name in weights:
                 latent = LatentWeight(old.weight, weights[name])
                 replaced[name] = LatentLayer(old, latent, bounds, old.bias, precision=precision)

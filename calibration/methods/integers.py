@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from calibration import folding, ranges
 from calibration.layers import Layer, LayerBits, Observer
 from calibration.methods.by_tensor import FLOAT_SHARE, ByTensor
-from calibration.methods.planned import SCOPES
 from calibration.methods.run import Calibration
 from calibration.outputs import make_output_quantizer, with_outputs
 from calibration.planning import Plan
@@ -44,7 +43,7 @@ class Integers(ByTensor):
     outside_bits: int | None = choice(
         None, "outside the body scope; null: as inside, or full precision with scope body", limits=limits.BITS
     )
-    scope: str = choice("all", "activations outside the body too; body: not these", known=SCOPES)
+    scope: str = choice("all", "activations outside the body too; body: not these", known=("body", "all"))
     compensation: bool = choice(True, "layers one after the other, on quantized inputs")
     headroom: float = choice(
         1.0, "saturate beyond this multiple of what calibration saw, vivid colours included", limits=limits.HEADROOM
@@ -56,6 +55,11 @@ class Integers(ByTensor):
         super().__post_init__()
         if self._in_streams and not self.compensation:
             raise UsageError("`target` onnxruntime rounds outputs too, which needs `compensation`")
+
+    @property
+    def quantizes_operands(self) -> bool:
+        """Engines take attention's products in full precision."""
+        return False
 
     @property
     def _in_streams(self) -> bool:

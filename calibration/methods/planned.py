@@ -26,7 +26,7 @@ from dfsq.errors import UsageError
 from dfsq.model import SRModel
 from dfsq.nn import AffineQuantizer, InputQuantizer
 
-SCOPES = ("body", "all")
+SCOPES = ("attention", "body", "all")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,12 @@ class Planned(Recipe):
     outside_bits: int | None = choice(
         None, "weights outside the body scope; null: full precision, or as inside with scope all", limits=limits.BITS
     )
-    scope: str = choice("body", "all: activations outside the body too, at outside_bits", known=SCOPES)
+    scope: str = choice(
+        "attention",
+        "the body, and where the network has attention the factors of its products; body: without these; "
+        "all: activations outside the body too, at outside_bits",
+        known=SCOPES,
+    )
 
     def quantize(self, model: SRModel, images: PatchStream | Iterable[Tensor], progress: Progress) -> SRModel:
         """What :func:`calibration.quantize` does, under the plan that follows from the recipe."""
@@ -65,6 +70,11 @@ class Planned(Recipe):
     @abstractmethod
     def goes_by_sensitivity(self) -> bool:
         """Whether it matters how the network's output reacts to errors in the layers."""
+
+    @property
+    def quantizes_operands(self) -> bool:
+        """Whether the factors of attention's products are quantized, at ``a_bits``."""
+        return self.scope != "body"
 
     @property
     def goes_to_extremes(self) -> bool:

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from calibration import floats, sequential
 from calibration.extremes import observe as observe_extremes
@@ -17,7 +17,7 @@ from calibration.images import PatchStream, describe
 from calibration.layers import LayerBits, Observer, adapted, make_weight, round_bias
 from calibration.models import copied, device_of
 from calibration.observing import observe
-from calibration.planning import Plan, plan_layers
+from calibration.planning import Plan, plan_layers, plan_operands
 from calibration.progress import Progress
 from calibration.ranges import ChannelRanges
 from calibration.sensitivity import Sensitivity, measure
@@ -25,7 +25,7 @@ from dfsq import distributed
 from dfsq.errors import UsageError
 from dfsq.model import Quantization, SRModel
 from dfsq.networks.scope import QUANTIZABLE
-from dfsq.nn import QuantizedLayer, counterpart, quantized_layers, replace
+from dfsq.nn import InputQuantizer, QuantizedLayer, counterpart, replace
 
 if TYPE_CHECKING:
     from calibration.methods.planned import Planned
@@ -54,6 +54,8 @@ class Calibration:
         self.recipe = recipe
         self.plan = plan_layers(model, recipe)
         """Bits of the layers that the recipe quantizes, by name."""
+        self.operands = plan_operands(model, recipe)
+        """Bits of attention's factors, likewise."""
         self.sensitivities: Mapping[str, Sensitivity] = {}
         """Where the recipe goes by them."""
         self.images = images
@@ -112,23 +114,25 @@ class Calibration:
             layers = self._one_after_the_other(quantized, progress, plan)
         else:
             layers = self._at_once(progress, plan)
-        for name, layer in layers.items():
-            replace(quantized.net, name, layer.to(device_of(self.model)))
+        for name, module in layers.items():
+            replace(quantized.net, name, module.to(device_of(self.model)))
         quantized.quantization = Quantization(self.recipe.to_dict(), describe(self._described))
         return quantized
 
-    def _one_after_the_other(self, quantized: SRModel, progress: Progress, plan: Plan) -> dict[str, QuantizedLayer]:
-        """Quantized layers by name, each on what those before it give; ``quantized`` is a copy of the model."""
+    def _one_after_the_other(self, quantized: SRModel, progress: Progress, plan: Plan) -> Mapping[str, nn.Module]:
+        """Quantized layers and factors by name, each on what those before it give; ``quantized`` is a copy of the
+        model."""
         sensitivities = self.recipe.prepared(quantized, plan, list(self.images), self.sensitivities)
         images = torch.cat(list(self.images))
-        sequential.quantize_layers(quantized, plan, images, sensitivities, self.recipe, self._extremes, progress)
-        return dict(quantized_layers(quantized.net))
+        return sequential.quantize_layers(
+            quantized, plan, self.operands, images, sensitivities, self.recipe, self._extremes, progress
+        )
 
-    def _at_once(self, progress: Progress, plan: Plan) -> dict[str, QuantizedLayer]:
-        """Quantized layers by name, from one pass of the model over the images."""
+    def _at_once(self, progress: Progress, plan: Plan) -> Mapping[str, nn.Module]:
+        """Quantized layers and factors by name, from one pass of the model over the images."""
         recipe = self.recipe
         if self._observers is None:
-            names = [name for name, bits in self.plan.items() if bits.a_bits]
+            names = [*(name for name, bits in self.plan.items() if bits.a_bits), *self.operands]
             self._observers = observe(self.model, names, self.images, recipe, progress, self._extremes)
         observers = self._observers
 
@@ -147,4 +151,13 @@ class Calibration:
         chosen = distributed.share(list(enumerate(name for name, _ in missing)), choose)
         progress("Selecting points", len(missing), len(missing))
         self._made.update(zip(missing, chosen, strict=True))
-        return {name: self._made[name, bits] for name, bits in plan.items()}
+        layers = {name: self._made[name, bits] for name, bits in plan.items()}
+        return {**layers, **self._factors(observers)}
+
+    def _factors(self, observers: Mapping[str, Observer]) -> Mapping[str, InputQuantizer]:
+        """Quantizers of attention's factors that any image reaches, by name."""
+        return {
+            name: self.recipe.input_quantizer(self.model.net.get_submodule(name), observers[name], bits, None)
+            for name, bits in self.operands.items()
+            if observers[name].samples
+        }

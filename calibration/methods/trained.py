@@ -23,14 +23,14 @@ from calibration.recipes.recipe import register
 from calibration.sensitivity import Sensitivity
 from calibration.static import StaticObserver
 from calibration.training.deviations import deviations
-from calibration.training.latent import LatentLayer
+from calibration.training.latent import LatentLayer, StraightThrough
 from calibration.training.network import frozen, in_precision, with_layers
 from calibration.training.points import trained_points
 from calibration.training.schedule import Cosine, Group
 from calibration.training.weights import latent_of
 from dfsq import limits
 from dfsq.model import SRModel
-from dfsq.nn import QuantizedLayer, SubsetQuantizer, channel_axis, quantized_layers
+from dfsq.nn import QuantizedLayer, SubsetQuantizer, channel_axis, quantized_layers, quantized_places
 from dfsq.runtime import compiled_quantizers
 
 _RANGES = ("sample", "fixed")
@@ -136,7 +136,8 @@ class TrainedNetwork:
             name: _latent(model.net.get_submodule(name), layer, start.units[name], precision)
             for name, layer in quantized_layers(start.model.net)
         }
-        self.module = with_layers(model, layers)
+        factors = {name: StraightThrough(each) for name, each in quantized_places(start.model.net)}
+        self.module = with_layers(model, {**layers, **factors})
         self.module.requires_grad_(False)
         rates = {
             "weight.latent": recipe.weight_rate * 2.0 ** (2 - recipe.w_bits),

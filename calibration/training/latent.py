@@ -80,3 +80,16 @@ class LatentLayer(nn.Module):
         if self.bias is not None:
             result.bias = nn.Parameter(self.bias.detach() * self.unit, requires_grad=False)
         return result.to(self._layer[0].weight.device)
+
+
+class StraightThrough(nn.Module):
+    """A quantizer that is not trained, through which gradients pass as if it did not round."""
+
+    def __init__(self, quantizer: InputQuantizer) -> None:
+        super().__init__()
+        self._quantizer = [quantizer]  # in a list: it stays as it is
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` quantized; same shape, float32."""
+        rounded: Tensor = x + (self._quantizer[0](x.detach()) - x).detach()
+        return rounded

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dfsq.engines import reach as reaching
 from dfsq.engines.description import Description
@@ -22,7 +22,7 @@ from dfsq.engines.scratch import Scratch
 from dfsq.engines.strips import run_in_strips
 from dfsq.errors import UsageError
 from dfsq.model import SRModel
-from dfsq.nn import quantized_layers
+from dfsq.nn import quantized_layers, quantized_places, replace
 
 _BAND = 256
 """Rows of a result in scratch files that are handed on together."""
@@ -93,6 +93,8 @@ class Torch(Engine):
             for _, layer in quantized_layers(structure.net):
                 # It may look values up in tables, where what is not a number has no place.
                 layer.input_quantizer = None
+            for name, _ in list(quantized_places(structure.net)):
+                replace(structure.net, name, nn.Identity())
         return reaching.find(self, self.scale, structure)
 
     def bytes_per_pixel(self) -> float:

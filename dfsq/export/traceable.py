@@ -10,7 +10,7 @@ from torch import nn
 
 from dfsq.export.subset import TracedSubset
 from dfsq.model import SRModel
-from dfsq.nn import SubsetQuantizer, quantized_layers
+from dfsq.nn import SubsetQuantizer, quantized_layers, quantized_places, replace
 
 FORMS: dict[type[nn.Module], Callable[[Any], nn.Module]] = {SubsetQuantizer: TracedSubset}
 """What makes the traceable form of an input quantizer, by its class; others are traced as they are."""
@@ -18,14 +18,16 @@ FORMS: dict[type[nn.Module], Callable[[Any], nn.Module]] = {SubsetQuantizer: Tra
 
 @contextmanager
 def traceable(model: SRModel) -> Iterator[None]:
-    """Quantized layers of ``model`` have input quantizers that can be traced meanwhile."""
-    before = [(layer, layer.input_quantizer) for _, layer in quantized_layers(model.net)]
+    """Quantized layers and places of ``model`` have input quantizers that can be traced meanwhile."""
+    net = model.net
+    places = dict(quantized_places(net))
+    inputs = {name: layer.input_quantizer for name, layer in quantized_layers(net)}
+    before = {**places, **{f"{name}.input_quantizer": each for name, each in inputs.items() if each is not None}}
     try:
-        for layer, quantizer in before:
-            form = None if quantizer is None else FORMS.get(type(quantizer))
-            if form is not None:
-                layer.input_quantizer = form(quantizer)  # type: ignore[assignment]
+        for name, quantizer in before.items():
+            if (form := FORMS.get(type(quantizer))) is not None:
+                replace(net, name, form(quantizer))
         yield
     finally:
-        for layer, quantizer in before:
-            layer.input_quantizer = quantizer
+        for name, quantizer in before.items():
+            replace(net, name, quantizer)

@@ -6,7 +6,7 @@ forward pass count as modules do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -18,10 +18,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dfsq.model import SRModel
 from dfsq.networks.scope import QUANTIZABLE, quantizable_layers
-from dfsq.nn import InputQuantizer, quantized_layers, quantized_places
+from dfsq.nn import InputQuantizer, operands, quantized_layers, quantized_places
 
 _aten = torch.ops.aten
 _FLOAT32 = 32 * 32
+_FACTORS = 4
+"""Of the two products of attention."""
 _PROBE = 64
 """Height and width of the image that is counted."""
 
@@ -81,8 +83,22 @@ def of_model(model: SRModel) -> Shares:
         for name, layer in layers.items()
     }
     outside = layers.keys() - inside
-    found = shares(count(net, model.info.channels), inside, outside, bits)
+    products = _products_of_operands(net)
+    found = shares(count(net, model.info.channels), inside, outside, bits | products, products)
     return replace(found, parameters=_parameters(net, inside, outside))
+
+
+def _products_of_operands(net: nn.Module) -> dict[str, int]:
+    """Modules that take matrix products of quantized factors alone: bits of both, on average, by name."""
+    factors: dict[str, list[int]] = {}
+    left = {name.rpartition(".")[0] for name, _ in operands(net)}
+    for name, quantizer in quantized_places(net):
+        factors.setdefault(name.rpartition(".")[0], []).append(quantizer.bits)
+    return {
+        name: round((sum(bits) / len(bits)) ** 2)
+        for name, bits in factors.items()
+        if name not in left and len(bits) == _FACTORS
+    }
 
 
 def _parameters(net: nn.Module, *groups: Iterable[str]) -> tuple[float, float]:
@@ -145,21 +161,28 @@ def count(net: nn.Module, channels: int = 3) -> list[Work]:
 
 
 def shares(
-    work: Iterable[Work], inside: Iterable[str], outside: Iterable[str], bits: Mapping[str, int] | None = None
+    work: Iterable[Work],
+    inside: Iterable[str],
+    outside: Iterable[str],
+    bits: Mapping[str, int] | None = None,
+    products: Collection[str] = (),
 ) -> Shares:
     """How ``work`` divides between the layers named ``inside``, those ``outside``, and everything else.
 
-    ``bits``: of a layer's weights times those of its inputs, by name, where that is not 32·32.
+    ``bits``: of a layer's weights times those of its inputs, by name, where that is not 32·32. ``products``: modules
+    whose matrix products are inside too.
     """
     work = list(work)
     total = sum(each.multiply_adds for each in work) or 1
-    named = {*inside}, {*outside}
-    layers = {
-        each.module: each.multiply_adds / total
-        for each in work
-        if not each.function and (each.module in named[0] or each.module in named[1])
-    }
-    parts = [(each, each.multiply_adds / total) for each in work if each.function or each.module not in layers]
+    named = {*inside, *products}, {*outside}
+
+    def counts(each: Work) -> bool:
+        if each.function:
+            return each.function == "matmul" and each.module in products
+        return each.module in named[0] or each.module in named[1]
+
+    layers = {each.module: each.multiply_adds / total for each in work if counts(each)}
+    parts = [(each, each.multiply_adds / total) for each in work if not counts(each)]
     within, beside = (sum(share for name, share in layers.items() if name in group) for group in named)
     parts.sort(key=lambda part: -part[1])
     full = sum(share for _, share in parts)

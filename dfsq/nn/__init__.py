@@ -14,7 +14,7 @@ from dfsq.nn.gate import Gate
 from dfsq.nn.input_quantizer import KINDS as INPUT_QUANTIZERS
 from dfsq.nn.input_quantizer import InputQuantizer
 from dfsq.nn.linear import QuantizedLinear
-from dfsq.nn.place import Place
+from dfsq.nn.place import Operand, Place
 from dfsq.nn.subset_quantizer import SubsetQuantizer
 from dfsq.quantizers.weights import QuantizedWeight
 
@@ -25,6 +25,7 @@ __all__ = [
     "ErrorFeedback",
     "Gate",
     "InputQuantizer",
+    "Operand",
     "Place",
     "QuantizedConv2d",
     "QuantizedLayer",
@@ -33,6 +34,7 @@ __all__ = [
     "channel_axis",
     "counterpart",
     "input_channels",
+    "operands",
     "places",
     "quantized_layers",
     "quantized_places",
@@ -58,12 +60,14 @@ def replace(net: nn.Module, name: str, layer: nn.Module) -> None:
 
 
 def channel_axis(layer: nn.Module) -> int:
-    """Axis of a quantizable layer's input that holds its channels. Raises TypeError for other layers."""
-    return _kind(layer).channel_axis
+    """Axis of a place, or of a quantizable layer's input, that holds channels. Raises TypeError for other layers."""
+    return layer.channel_axis if isinstance(layer, Place) else _kind(layer).channel_axis
 
 
 def input_channels(layer: nn.Module) -> int:
-    """How many channels a quantizable layer's input has. Raises TypeError for other layers."""
+    """How many channels a place, or a quantizable layer's input, has. Raises TypeError for other layers."""
+    if isinstance(layer, Place):
+        return layer.channels
     _kind(layer)
     return int(layer.in_channels if isinstance(layer, nn.Conv2d) else layer.in_features)  # type: ignore[arg-type]
 
@@ -84,9 +88,16 @@ def quantized_layers(net: nn.Module) -> Iterator[tuple[str, QuantizedLayer]]:
 
 
 def places(net: nn.Module) -> Iterator[tuple[str, Place]]:
-    """Names and places of ``net`` that nothing quantizes, in definition order."""
+    """Names and places of ``net`` that nothing quantizes, but for operands, in definition order."""
     for name, module in net.named_modules():
-        if isinstance(module, Place):
+        if isinstance(module, Place) and not isinstance(module, Operand):
+            yield name, module
+
+
+def operands(net: nn.Module) -> Iterator[tuple[str, Operand]]:
+    """Names and operands of attention's products in ``net`` that nothing quantizes, in definition order."""
+    for name, module in net.named_modules():
+        if isinstance(module, Operand):
             yield name, module
 
 

@@ -11,12 +11,18 @@ class Place(nn.Module):
     Without parameters or buffers, so that it is in no state dict.
     """
 
-    channel_axis = 1
-
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, channel_axis: int = 1) -> None:
         super().__init__()
         self.channels = channels
+        self.channel_axis = channel_axis
 
     def forward(self, x: Tensor) -> Tensor:
         """``x`` itself."""
         return x
+
+
+class Operand(Place):
+    """A factor of one of attention's matrix products: queries, keys, values or probabilities.
+
+    Any shape, samples on axis 0 and channels on ``channel_axis``: those of all heads, or of probabilities the heads.
+    """

@@ -40,6 +40,15 @@ def channel_statistics(sample: Tensor, signed: bool) -> tuple[Tensor | None, Ten
     return mean, torch.maximum(highest - mean, mean - lowest) + EPSILON
 
 
+def window_statistics(samples: Tensor, signed: bool) -> tuple[Tensor | None, Tensor]:
+    """:func:`channel_statistics` of many small ``samples`` ``(N, n, C)`` at once, each ``(N, 1, C)``."""
+    highest, lowest = samples.amax(1, keepdim=True), samples.amin(1, keepdim=True)
+    if not signed:
+        return None, torch.maximum(highest, -lowest) + EPSILON
+    mean = samples.double().mean(1, keepdim=True).float()
+    return mean, torch.maximum(highest - mean, mean - lowest) + EPSILON
+
+
 def _extreme(reduce: Callable[[Tensor, int], Tensor], sample: Tensor) -> Tensor:
     """``reduce`` over pixels, first several beside each other: up to twenty times faster where channels are few."""
     n, channels = sample.shape

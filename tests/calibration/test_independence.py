@@ -56,7 +56,7 @@ def test_maps_that_wait_in_a_file_are_those_that_wait_in_memory(small_model: SRM
     for memory in (1 << 30, 0):
         model = copy.deepcopy(small_model)
         plan = dict.fromkeys((*model.body, "tail.1"), LayerBits(4, 4))
-        quantize_layers(model, plan, images, {}, recipe("accurate", words=2), {}, lambda *_: None, memory)
+        quantize_layers(model, plan, {}, images, {}, recipe("accurate", words=2), {}, lambda *_: None, memory)
         with torch.inference_mode():
             outputs.append(model(x))
     assert torch.equal(*outputs)

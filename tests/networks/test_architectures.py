@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -41,6 +42,14 @@ CONFIGURATIONS: list[tuple[str, dict[str, Any]]] = [
     *(("fsrcnn", {"scale": s, "features": 8, "shrunken": 4, "mappings": s}) for s in (2, 3, 4)),
     *(("srcnn", {"scale": s, "widths": [8, 6], "kernels": [9, s - 1, 5]}) for s in (2, 4)),
     *(("vdsr", {"scale": s, "layers": s, "features": 8, "bias": s == 3}) for s in (2, 3, 4)),
+]
+SWINIR = {"features": 8, "depths": [2, 3], "heads": [2, 4], "window": 4, "hidden": 12, "upsampled": 64, "deep": False}
+SWINIR |= {"bias": True, "embedding_norm": True, "shifted": True}
+CONFIGURATIONS += [
+    *(("swinir", {**SWINIR, "scale": s, "upsampler": "pixelshuffledirect"}) for s in (2, 3, 4)),
+    *(("swinir", {**SWINIR, "scale": s, "upsampler": "pixelshuffle", "upsampled": 6}) for s in (2, 3, 4, 8)),
+    *(("swinir", {**SWINIR, "scale": s, "upsampler": "nearest+conv", "deep": True}) for s in (2, 4)),
+    ("swinir", {**SWINIR, "scale": 1, "upsampler": "", "bias": False, "embedding_norm": False}),
 ]
 FIRST = {name: each for name, each in reversed(CONFIGURATIONS)}
 VARIANTS = [(name, {**each, "channels": 3}) for name, each in CONFIGURATIONS]
@@ -116,6 +125,8 @@ def test_descriptions_from_before_luminance_networks_mean_three_channels(name: s
         assert torch.equal(build(info, model.net.state_dict())(images), model(images))
 
 
+SWINIR_LIGHT = {"features": 60, "depths": [6] * 4, "heads": [6] * 4, "window": 8, "hidden": 120}
+SWINIR_LIGHT |= {"upsampler": "pixelshuffledirect"}
 # Parameters in thousands, as the authors of each network or of the papers that compare them publish.
 PUBLISHED = [
     ("edsr", {"scale": 2, "blocks": 16, "features": 64, "residual_scale": 1.0}, 1370),
@@ -136,6 +147,7 @@ PUBLISHED = [
     ("srcnn", {"scale": 2, "widths": [64, 32], "kernels": [9, 1, 5], "channels": 1}, 8),
     ("fsrcnn", {"scale": 3, "features": 56, "shrunken": 12, "mappings": 4, "channels": 1}, 13),
     ("vdsr", {"scale": 4, "layers": 18, "features": 64, "bias": False, "channels": 1}, 665),
+    *(("swinir", {**SWINIR_LIGHT, "scale": s}, thousands) for s, thousands in ((2, 910), (3, 918), (4, 930))),
 ]
 
 
@@ -356,6 +368,57 @@ def test_rrdb_computes_what_spandrel_computes(spandrel: Any) -> None:
         with torch.no_grad():
             result = from_state(state)(images).clamp(0, 1)
         torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)
+
+
+# The same in the words of spandrel, whose constructor takes those of the authors.
+SPANDREL_SWINIR = {
+    "upscale": 2,
+    "img_size": 16,
+    "window_size": 4,
+    "depths": [2, 3],
+    "embed_dim": 12,
+    "num_heads": [2, 3],
+}
+SPANDREL_SWINIR |= {"mlp_ratio": 2, "upsampler": "pixelshuffledirect", "resi_connection": "1conv"}
+
+
+@pytest.mark.filterwarnings("ignore:torch.meshgrid")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"upsampler": "pixelshuffle", "upscale": 3},
+        {"upsampler": "pixelshuffle", "upscale": 4, "resi_connection": "3conv"},
+        {"upsampler": "nearest+conv", "upscale": 2},
+        {"upsampler": "nearest+conv", "upscale": 4},
+        {"upsampler": "", "upscale": 1},
+        {"qkv_bias": False, "patch_norm": False},
+        {"window_size": 16},  # as large as the images of training: no window is shifted
+        {"window_size": 7, "img_size": 21},
+    ],
+)
+def test_swinir_computes_what_spandrel_computes(spandrel: Any, changes: dict[str, Any]) -> None:
+    arguments = {**SPANDREL_SWINIR, **changes}
+    net = import_module("spandrel.architectures.SwinIR").SwinIR(**arguments).eval()
+    for parameter in net.parameters():
+        nn.init.normal_(parameter, 0, 0.1)
+    model = from_state(net.state_dict())
+    assert model.info.architecture == "swinir"
+    window = arguments["window_size"]
+    for height, width in ((window, window), (window, 3 * window), (4 * window, 2 * window)):
+        images = torch.rand(2, 3, height, width)
+        with torch.no_grad():
+            torch.testing.assert_close(model(images), net(images), rtol=1e-5, atol=1e-5)
+
+
+def test_swinir_with_other_positions_is_refused(spandrel: Any) -> None:
+    state = import_module("spandrel.architectures.SwinIR").SwinIR(**SPANDREL_SWINIR).state_dict()
+    name = "layers.1.residual_group.blocks.0.attn.relative_position_index"
+    state[name] = state[name].flip(0)
+    with pytest.raises(
+        CheckpointError, match="relative_position_index of this SwinIR checkpoint is not that of square"
+    ):
+        from_state(state)
 
 
 def test_srresnet_normalizes_by_stored_statistics() -> None:

@@ -27,6 +27,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "fsrcnn": {"scale": 2, "features": 8, "shrunken": 4, "mappings": 2},
     "srcnn": {"scale": 2, "widths": [8, 6], "kernels": [9, 5, 5]},
     "vdsr": {"scale": 2, "layers": 2, "features": 8, "bias": False},
+    "swinir": {
+        **{"scale": 2, "features": 8, "depths": [2], "heads": [2], "window": 4, "hidden": 8},
+        "upsampler": "pixelshuffledirect",
+    },
 }
 PRE_UPSAMPLING = {"scale": (2, 3, 4)}
 HIDDEN: list[tuple[str, dict[str, Any], dict[str, tuple[Any, ...]]]] = [
@@ -40,7 +44,7 @@ HIDDEN: list[tuple[str, dict[str, Any], dict[str, tuple[Any, ...]]]] = [
     ("espcn", {}, {"activation": ("tanh", "relu")}),
     ("espcn", {"widths": [8, 8, 6]}, {"activation": ("relu", "tanh")}),
     *((name, {}, PRE_UPSAMPLING) for name in ("fsrcnn", "srcnn", "vdsr")),
-    *((name, {}, {}) for name in ("srresnet", "msrresnet", "rdn", "imdn", "rfdn", "rlfn", "carn")),
+    *((name, {}, {}) for name in ("srresnet", "msrresnet", "rdn", "imdn", "rfdn", "rlfn", "carn", "swinir")),
 ]
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from calibration import FixedRanges, quantize, recipe
 from dfsq import load, save
 from dfsq.errors import CheckpointError, UsageError
-from dfsq.model import NetworkInfo
+from dfsq.model import NetworkInfo, SRModel
 from dfsq.networks import build, from_state
 
 State = dict[str, Tensor]
@@ -74,6 +74,11 @@ def random_state(module: str, name: str, arguments: dict[str, Any]) -> State:
     return net.state_dict()
 
 
+def from_spandrel(module: str, state: State, **options: Any) -> SRModel:
+    """By spandrel, even where dfsq knows the network itself."""
+    return from_state(state, arch=f"spandrel:{module}", **options)
+
+
 @pytest.fixture(scope="module")
 def registry(spandrel: Any) -> Any:
     return spandrel.MAIN_REGISTRY
@@ -84,7 +89,7 @@ def test_computes_what_spandrel_computes(
     registry: Any, module: str, name: str, arguments: dict[str, Any], scale: int, outside: list[str]
 ) -> None:
     state = random_state(module, name, arguments)
-    model = from_state(state)
+    model = from_spandrel(module, state)
     assert model.info.architecture == f"spandrel:{module}"
     assert (model.scale, model.info.rgb_range, model.info.channels) == (scale, 1.0, 3)
     assert model.info.found == {
@@ -116,7 +121,7 @@ def test_computes_what_spandrel_computes(
 def test_parameters_keep_their_names(registry: Any) -> None:
     state = random_state("SwinIR", "SwinIR", SWINIR)
     parameters = dict(registry.load(dict(state)).model.named_parameters())
-    assert from_state(state).net.state_dict().keys() == parameters.keys()
+    assert from_spandrel("SwinIR", state).net.state_dict().keys() == parameters.keys()
 
 
 # What spandrel's constructors compute from their arguments alone, by attribute.
@@ -131,7 +136,7 @@ COMPUTED: dict[str, list[str]] = {
 def test_buffers_that_the_network_computes_are_not_stored(registry: Any, case: Any, tmp_path: Path) -> None:
     module, name, arguments, *_ = case
     original = random_state(module, name, arguments)
-    model = from_state(original)
+    model = from_spandrel(module, original)
     left_out = original.keys() - model.net.state_dict().keys()
     assert {key.rpartition(".")[2] for key in left_out} == set(COMPUTED[module])
     assert all(torch.equal(model.net.get_buffer(key), original[key]) for key in left_out)
@@ -160,7 +165,7 @@ def test_descriptions_of_earlier_releases_still_build(registry: Any, case: Any) 
     """They held nothing but the scale, and the state every buffer and of SPAN the convolution of inference."""
     module, name, arguments, scale, _ = case
     state = random_state(module, name, arguments)
-    model = from_state(state)
+    model = from_spandrel(module, state)
     buffers = {key for key, _ in registry.load(dict(state)).model.named_buffers()} & state.keys()
     stored = {**{key: state[key] for key in buffers}, **model.net.state_dict()}
     again = build(NetworkInfo(f"spandrel:{module}", {"scale": scale}, scale, 1.0), stored)
@@ -170,7 +175,7 @@ def test_descriptions_of_earlier_releases_still_build(registry: Any, case: Any) 
 
 
 def test_attention_layers_are_in_scope(registry: Any) -> None:
-    body = from_state(random_state("SwinIR", "SwinIR", SWINIR)).body
+    body = from_spandrel("SwinIR", random_state("SwinIR", "SwinIR", SWINIR)).body
     block = "layers.0.residual_group.blocks.1"
     assert {f"{block}.attn.qkv", f"{block}.attn.proj", f"{block}.mlp.fc1", f"{block}.mlp.fc2"} <= set(body)
 
@@ -188,9 +193,9 @@ def test_span_does_not_undo_the_quantization_of_its_weights(registry: Any) -> No
 
 def test_scale_and_range_can_be_given(registry: Any) -> None:
     state = random_state("SwinIR", "SwinIR", SWINIR)
-    assert from_state(state, scale=2, rgb_range=255.0).info.rgb_range == 255.0
+    assert from_spandrel("SwinIR", state, scale=2, rgb_range=255.0).info.rgb_range == 255.0
     with pytest.raises(UsageError, match="^`scale` 3, but this spandrel:SwinIR checkpoint upscales by 2"):
-        from_state(state, scale=3)
+        from_spandrel("SwinIR", state, scale=3)
 
 
 LUMINANCE: list[tuple[str, str, dict[str, Any], int]] = [
@@ -203,7 +208,7 @@ LUMINANCE: list[tuple[str, str, dict[str, Any], int]] = [
 @pytest.mark.parametrize(("module", "name", "arguments", "scale"), LUMINANCE)
 def test_luminance(registry: Any, module: str, name: str, arguments: dict[str, Any], scale: int) -> None:
     state = random_state(module, name, arguments)
-    model = from_state(state)
+    model = from_spandrel(module, state)
     assert (model.info.channels, model.scale) == (1, scale)
     assert model.body
     again = build(model.info, model.net.state_dict())
@@ -227,7 +232,7 @@ def test_refuses_other_kinds_of_networks(
     registry: Any, module: str, name: str, arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(CheckpointError, match=message):
-        from_state(random_state(module, name, arguments))
+        from_spandrel(module, random_state(module, name, arguments))
 
 
 def test_unknown_to_both(spandrel: Any) -> None:
@@ -241,7 +246,7 @@ def test_misjudged_by_spandrel(spandrel: Any) -> None:
 
 
 def test_state_or_version_that_does_not_fit_a_description(registry: Any) -> None:
-    model = from_state(random_state("SwinIR", "SwinIR", SWINIR))
+    model = from_spandrel("SwinIR", random_state("SwinIR", "SwinIR", SWINIR))
     state = model.net.state_dict()
     newer = NetworkInfo("spandrel:Unheard", {"scale": 2}, 2, 1.0)
     with pytest.raises(CheckpointError, match="does not know spandrel:Unheard; upgrade spandrel"):
@@ -256,7 +261,7 @@ def test_state_or_version_that_does_not_fit_a_description(registry: Any) -> None
 @pytest.mark.parametrize("odd", [None, "abc", -1, [], {}, 10**30, float("nan"), ["x"], {"network": 1}, True, 7])
 @pytest.mark.parametrize("field", ["scale", "network", "arguments", "size", "computed"])
 def test_description_that_cannot_be(registry: Any, field: str, odd: Any) -> None:
-    model = from_state(random_state("SwinIR", "SwinIR", SWINIR))
+    model = from_spandrel("SwinIR", random_state("SwinIR", "SwinIR", SWINIR))
     info = replace(model.info, hyperparameters={**model.info.hyperparameters, field: odd})
     with pytest.raises(CheckpointError) as caught:
         build(info, model.net.state_dict())
@@ -267,7 +272,7 @@ def test_description_that_cannot_be(registry: Any, field: str, odd: Any) -> None
     ("name", "odd"), [("img_size", 10**4), ("embed_dim", 10**30), ("mlp_ratio", float("nan")), ("depths", [2] * 10**6)]
 )
 def test_argument_that_the_state_does_not_account_for(registry: Any, name: str, odd: Any) -> None:
-    model = from_state(random_state("SwinIR", "SwinIR", SWINIR))
+    model = from_spandrel("SwinIR", random_state("SwinIR", "SwinIR", SWINIR))
     described = model.info.hyperparameters
     info = replace(model.info, hyperparameters={**described, "arguments": {**described["arguments"], name: odd}})
     with pytest.raises(CheckpointError, match="an argument (is|has) .*; the state"):
