@@ -39,6 +39,8 @@ def read(values: dict[Any, Any]) -> type[Recipe]:
         values.setdefault(key, default)
     method = _method(values)
     choices = method.choices()
+    if values["scope"] == "body" and "attention" in choices["scope"].known:
+        del values["scope"]  # all that there was: no network had factors of attention then
     known = {key: each for other in _METHODS for key, each in METHODS[other].choices().items()} | dict(choices)
     for key in [key for key in values if key in known]:
         known[key].check(values[key])

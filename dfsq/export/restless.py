@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dfsq.model import SRModel
-from dfsq.nn import quantized_layers
+from dfsq.nn import quantized_layers, quantized_places
 
 _ROUNDING = 2.0**-21
 """Relative size of the differences: some roundings of float32, as sums of hundreds of products collect."""
@@ -22,14 +22,22 @@ _ROUNDING = 2.0**-21
 
 @contextmanager
 def restless(model: SRModel, seed: int) -> Iterator[SRModel]:
-    """``model``, with the outputs of its quantized layers off by what another order of summation would do."""
+    """``model``, with the outputs of its quantized layers, and what its quantized places are given, off by what another
+    order of summation would do."""
     generator = torch.Generator().manual_seed(seed)
 
-    def disturb(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        noise = torch.rand(output.shape, generator=generator).to(output.device) - 0.5
-        return output + output.abs().amax() * _ROUNDING * noise
+    def disturbed(x: Tensor) -> Tensor:
+        noise = torch.rand(x.shape, generator=generator).to(x.device) - 0.5
+        return x + x.abs().amax() * _ROUNDING * noise
 
-    handles = [layer.register_forward_hook(disturb) for _, layer in quantized_layers(model.net)]
+    handles = [
+        layer.register_forward_hook(lambda _, inputs, output: disturbed(output))
+        for _, layer in quantized_layers(model.net)
+    ]
+    handles += [
+        place.register_forward_pre_hook(lambda _, inputs: (disturbed(inputs[0]),))
+        for _, place in quantized_places(model.net)
+    ]
     try:
         yield model
     finally:

@@ -53,7 +53,7 @@ class WindowAttention(nn.Module):
         scores = query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1)
         scores = scores + self.relative_position_bias_table[self.positions].permute(2, 0, 1)
         if mask is not None:
-            scores = (scores.unflatten(0, (-1, len(mask))) + mask[:, None]).flatten(0, 1)
+            scores = (scores.unflatten(0, (-1, mask.shape[0])) + mask[:, None]).flatten(0, 1)
         mixed = self.probabilities(scores.softmax(dim=-1)) @ value
         output: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
         return output
