@@ -23,7 +23,7 @@ from calibration.training.guard import Guard
 from calibration.training.precision import PRECISIONS, dtype_of
 from calibration.training.sitting import Sitting
 from calibration.training.state import Store
-from dfsq import limits
+from dfsq import distributed, limits
 from dfsq.errors import UsageError
 from dfsq.model import Quantization, SRModel
 from dfsq.version import __version__
@@ -34,8 +34,10 @@ class ByTraining(Recipe):
     """A run of steps on fresh crops; what a step is, each method says."""
 
     steps: int = choice(2000, "of training", limits=limits.STEPS)
-    batch: int = choice(8, "crops in a step, of all processes together", limits=limits.BATCH)
-    crop_size: int = choice(32, "height and width of a crop, LR pixels", limits=limits.PATCH_SIZE)
+    batch: int = choice(1, "crops in a step, of all processes together; one for each at least", limits=limits.BATCH)
+    crop_size: int = choice(
+        96, "height and width of a crop, LR pixels; less where half of the images are smaller", limits=limits.PATCH_SIZE
+    )
     precision: str = choice("auto", "of products: f32, bf16, or auto: bf16 where that is fast", known=PRECISIONS)
 
     @property
@@ -100,7 +102,7 @@ class ByTraining(Recipe):
             rest,
             scale=images.scale,
             size=self.crop_for(model),
-            batch=self.batch,
+            batch=max(self.batch, len(distributed.gather(None))),
             seed=self.seed,
             is_lr=images.is_lr,
             progress=progress,

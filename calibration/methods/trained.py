@@ -5,7 +5,7 @@ Needs no labels. What it starts from is the recipe ``accurate``: error feedback 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,6 +16,7 @@ from calibration.layers import Layer, Observer
 from calibration.methods.by_training import ByTraining
 from calibration.methods.run import Calibration
 from calibration.methods.sequential import Sequential
+from calibration.models import copied
 from calibration.progress import Progress
 from calibration.ranges import ChannelRanges
 from calibration.recipes.choice import choice
@@ -24,7 +25,7 @@ from calibration.sensitivity import Sensitivity
 from calibration.static import StaticObserver
 from calibration.training.deviations import deviations
 from calibration.training.latent import LatentLayer, StraightThrough
-from calibration.training.network import frozen, in_precision, with_layers
+from calibration.training.network import frozen, with_layers
 from calibration.training.points import trained_points
 from calibration.training.schedule import Cosine, Group
 from calibration.training.weights import latent_of
@@ -129,7 +130,7 @@ class TrainedNetwork:
 
     def __init__(self, model: SRModel, start: Start, recipe: Trained, precision: torch.dtype) -> None:
         """``model`` in full precision."""
-        self._teacher = in_precision(model, precision)
+        self._teacher = copied(model)  # in float32: products of bfloat16 are off by as much as what is to be learnt
         self._start = start.model
         self._towards_output = recipe.steps - round(recipe.steps * recipe.target_share * recipe.needs_hr)
         layers = {
@@ -139,19 +140,7 @@ class TrainedNetwork:
         factors = {name: StraightThrough(each) for name, each in quantized_places(start.model.net)}
         self.module = with_layers(model, {**layers, **factors})
         self.module.requires_grad_(False)
-        rates = {
-            "weight.latent": recipe.weight_rate * 2.0 ** (2 - recipe.w_bits),
-            "weight.points": recipe.level_rate * 2.0 ** (2 - recipe.w_bits),
-            "inputs.points": recipe.point_rate * 2.0 ** (2 - recipe.a_bits),
-            "bias": recipe.bias_rate * 2.0 ** (2 - recipe.w_bits),
-        }
-        self.groups: list[Group] = []
-        for kind, rate in rates.items():
-            found = [each for layer in layers.values() for name, each in layer.named_parameters() if name == kind]
-            for each in found:
-                each.requires_grad_()
-            if found:
-                self.groups.append(Group(found, Cosine(rate, recipe.steps, recipe.warm_up)))
+        self.groups = _groups([(layers[name], each) for name, each in quantized_layers(start.model.net)], recipe)
 
     def loss(self, step: int, lr: Tensor, hr: Tensor | None) -> Tensor:
         """Mean absolute difference to the output in full precision, or to ``hr``."""
@@ -169,9 +158,28 @@ class TrainedNetwork:
         return frozen(self._start, self.module)
 
 
+def _groups(layers: Iterable[tuple[LatentLayer, QuantizedLayer]], recipe: Trained) -> list[Group]:
+    """What is trained of ``layers``, each beside what it starts from, whose bits beyond two halve the rates."""
+    rates = {
+        "weight.latent": recipe.weight_rate,
+        "weight.points": recipe.level_rate,
+        "inputs.points": recipe.point_rate,
+        "bias": recipe.bias_rate,
+    }
+    found: dict[float, list[Tensor]] = {}
+    for layer, start in layers:
+        for name, each in layer.named_parameters():
+            weight, inputs = start.quantized_weight, start.input_quantizer
+            bits = inputs.bits if name == "inputs.points" and inputs is not None else weight.bits
+            found.setdefault(rates[name] * 2.0 ** (2 - bits), []).append(each.requires_grad_())
+    return [Group(each, Cosine(rate, recipe.steps, recipe.warm_up)) for rate, each in found.items()]
+
+
 def _latent(
     layer: Layer, start: QuantizedLayer, units: tuple[Tensor | None, Tensor | None], precision: torch.dtype
 ) -> LatentLayer:
     inputs, (unit, out) = start.input_quantizer, units
     points = trained_points(inputs, unit) if isinstance(inputs, SubsetQuantizer) and unit is not None else None
-    return LatentLayer(layer, latent_of(start.quantized_weight, layer.weight), points, start.bias, out, precision)
+    return LatentLayer(
+        layer, latent_of(start.quantized_weight).to(layer.weight.device), points, start.bias, out, precision
+    )

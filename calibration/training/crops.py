@@ -36,8 +36,9 @@ class Held:
 class Crops:
     """Square crops of images, a batch for every step.
 
-    All processes of a run have the same crops between them as one process alone. Files that are unreadable, or smaller
-    than a crop, are passed over and reported to ``on_skip``.
+    All processes of a run have the same crops between them as one process alone. Where half of the images are smaller
+    than a crop, crops are as large as these allow. Files that are unreadable, or smaller than a crop, are passed over
+    and reported to ``on_skip``.
     """
 
     def __init__(
@@ -53,18 +54,18 @@ class Crops:
         on_skip: Callable[[str], None] = lambda _: None,
         device: torch.device | str = "cpu",
     ) -> None:
-        """``sources``: files, folders or arrays, HR unless ``is_lr``; ``size``: of a crop in LR pixels.
+        """``sources``: files, folders or arrays, HR unless ``is_lr``; ``size``: of a crop in LR pixels, at most.
 
         Raises :class:`UsageError` for paths that do not exist and :class:`ImageError` where no image can be used.
         """
-        self.scale, self.size, self.batch, self.seed, self._device = scale, size, batch, seed, device
+        self.scale, self.batch, self.seed, self._device = scale, batch, seed, device
         found = listed(sources, on_skip)
         generator = np.random.default_rng(seed)
         drawn = np.sort(generator.permutation(len(found))[:MOST])
         if len(found) > MOST:
             on_skip(f"skipped: all but {MOST} of {len(found)} images")
-        self.held: list[Held] = []
-        least = size * (1 if is_lr else scale)
+        unit = 1 if is_lr else scale
+        parts: list[tuple[str, Image]] = []
         for done, index in enumerate(drawn):
             progress("Reading images", done, len(drawn))
             offsets = generator.random(2)
@@ -74,16 +75,21 @@ class Crops:
             except ImageError as error:
                 on_skip(f"skipped: {error}")
                 continue
-            if min(image.shape[:2]) < least:
-                where = source if isinstance(source, Path) else "image"
-                on_skip(f"skipped: {where} is {image.shape[1]}×{image.shape[0]}, smaller than {least}×{least}")
-                continue
-            side = max(SIDE // scale if is_lr else SIDE // scale * scale, least)
-            part = _window(image, side, offsets)
-            self.held.append(Held(part, None) if is_lr else _pair(part, scale))
+            side = max(SIDE // scale if is_lr else SIDE // scale * scale, size * unit)
+            parts.append((str(source) if isinstance(source, Path) else "image", _window(image, side, offsets)))
         progress("Reading images", len(drawn), len(drawn))
-        if not self.held:
-            raise ImageError(f"none of the {len(found)} images is readable and at least {least}×{least}")
+        sides = sorted(min(part.shape[:2]) for _, part in parts)
+        self.size = min(size, sides[(len(sides) - 1) // 2] // unit) if sides else size
+        if not self.size or not sides:
+            raise ImageError(f"none of the {len(found)} images is readable and at least {unit}×{unit}")
+        if self.size < size:
+            on_skip(f"crops are {self.size}×{self.size} instead of {size}×{size}: half of the images are smaller")
+        least = self.size * unit
+        for name, part in parts:
+            if min(part.shape[:2]) < least:
+                on_skip(f"skipped: {name} is {part.shape[1]}×{part.shape[0]}, smaller than {least}×{least}")
+        large = (part for _, part in parts if min(part.shape[:2]) >= least)
+        self.held = [Held(part, None) if is_lr else _pair(part, scale) for part in large]
 
     @property
     def has_hr(self) -> bool:

@@ -25,7 +25,10 @@ SCORES = 10
 _SAVE_EVERY = 120.0
 """Seconds between states that are written."""
 _SMOOTHING = 0.02
-"""Share of the newest step in the loss that is shown."""
+"""Share of the newest step in the loss that is shown, and in the usual length of gradients."""
+_LONGEST = 2.0
+"""How long a gradient may be, as a multiple of those of late: a few crops that the network makes nothing of have
+gradients a hundred times as long, after which Adam would hardly move for a thousand steps."""
 _TIMED = 8
 """Steps that tell how long all will take, after as many that do not count."""
 
@@ -119,6 +122,7 @@ class _Run:
         self._crops = crops
         self._steps = steps
         self._losses: tuple[float, float] | None = None
+        self._length: float | None = None
         self._groups = trainable.groups
         self._parameters = [each for group in self._groups for each in group.parameters]
         self._optimizer = torch.optim.Adam([{"params": list(each.parameters)} for each in self._groups], foreach=True)
@@ -140,9 +144,17 @@ class _Run:
         """The gradients of all processes in every one."""
         reached = [each for each in self._parameters if each.grad is not None]
         whole = torch.cat([each.grad.flatten() for each in reached if each.grad is not None])
-        parts = torch.split(distributed.total(whole), [each.numel() for each in reached])
+        parts = torch.split(self._shortened(distributed.total(whole)), [each.numel() for each in reached])
         for parameter, part in zip(reached, parts, strict=True):
             parameter.grad = part.view_as(parameter)
+
+    def _shortened(self, gradient: Tensor) -> Tensor:
+        """``gradient``, no longer than those of late allow."""
+        length = float(gradient.norm())
+        usual = length if self._length is None else self._length
+        most = min(length, _LONGEST * usual)
+        self._length = usual + _SMOOTHING * (most - usual)
+        return gradient * (most / length) if length > most else gradient
 
     def _note_loss(self, loss: float) -> None:
         first, late = self._losses or (loss, loss)
@@ -168,7 +180,7 @@ class _Run:
         for index, parameter in enumerate(self._parameters):
             for name, each in self._optimizer.state.get(parameter, {}).items():
                 tensors[f"adam.{index}.{name}"] = each
-        return State(self.step, self._steps, tensors, dict(self.scores), self._losses)
+        return State(self.step, self._steps, tensors, dict(self.scores), self._losses, self._length)
 
     def restore(self, state: State) -> None:
         """Go on from ``state``."""
@@ -184,3 +196,4 @@ class _Run:
                     name: each if name == "step" else each.to(parameter.device) for name, each in found.items()
                 }
         self.step, self.scores, self._losses = state.step, dict(state.scores), state.losses
+        self._length = state.length

@@ -5,14 +5,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 
-import torch
 from torch import nn
 
-from calibration.models import copied
 from calibration.training.latent import LatentLayer
-from calibration.training.precision import InPrecision
 from dfsq.model import SRModel
-from dfsq.networks.scope import QUANTIZABLE, shifts_colours
 from dfsq.nn import replace
 
 
@@ -22,18 +18,6 @@ def with_layers(model: SRModel, layers: Mapping[str, nn.Module]) -> SRModel:
     for name, layer in layers.items():
         replace(result.net, name, layer)
     return result
-
-
-def in_precision(model: SRModel, precision: torch.dtype) -> SRModel:
-    """A copy of ``model`` whose layers take their products in ``precision``, all but those that shift colours."""
-    if precision == torch.float32:
-        return copied(model)
-    layers = {
-        name: InPrecision(each, precision)
-        for name, each in model.net.named_modules()
-        if isinstance(each, QUANTIZABLE) and not shifts_colours(each)
-    }
-    return with_layers(model, layers)
 
 
 def frozen(start: SRModel, student: SRModel) -> SRModel:

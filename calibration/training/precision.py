@@ -31,17 +31,3 @@ def product(layer: Layer, x: Tensor, weight: Tensor, bias: Tensor | None, precis
     rows = weight.to(precision).contiguous(memory_format=torch.channels_last)
     result: Tensor = layer._conv_forward(x.to(precision), rows, bias).float()
     return result
-
-
-class InPrecision(nn.Module):
-    """A layer as it is, but for the precision of its products."""
-
-    def __init__(self, layer: Layer, precision: torch.dtype) -> None:
-        super().__init__()
-        self._layer = [layer]  # in a list: nothing of it is trained
-        self.precision = precision
-
-    def forward(self, x: Tensor) -> Tensor:
-        """What the layer makes of ``x``, float32."""
-        (layer,) = self._layer
-        return product(layer, x, layer.weight, layer.bias, self.precision)

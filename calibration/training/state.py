@@ -34,6 +34,8 @@ class State:
     """Drop on the images set aside, dB, by step."""
     losses: tuple[float, float] | None = None
     """Of the first steps, and of late."""
+    length: float | None = None
+    """Of the gradients of late."""
 
 
 class Store:
@@ -53,6 +55,7 @@ class Store:
             "steps": state.steps,
             "scores": scores,
             "losses": state.losses,
+            "length": state.length,
         }
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.tensors.items()}
         write_atomically(self.path, encode(tensors, {_KEY: json.dumps(document)}))
@@ -74,7 +77,8 @@ class Store:
             tensors = decode(content)
             scores = {int(step): float(score) for step, score in document["scores"].items()}
             losses = document["losses"] and (float(document["losses"][0]), float(document["losses"][1]))
-            state = State(int(document["step"]), int(document["steps"]), tensors, scores, losses)
+            usual = document["length"] and float(document["length"])
+            state = State(int(document["step"]), int(document["steps"]), tensors, scores, losses, usual)
             identity = dict(document["identity"])
         except (SafetensorError, LookupError, ValueError, TypeError, AttributeError) as error:
             raise UsageError(f"{self.path} is no state of a training run; {REMEDY}") from error

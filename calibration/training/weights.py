@@ -50,14 +50,15 @@ class UniformLatent(nn.Module):
     scale: Tensor
     zero_point: Tensor
 
-    def __init__(self, latent: Tensor, weight: UniformWeight) -> None:
-        """``latent``: where to start, ``(C_out, …)``; ``weight``: the grid."""
+    def __init__(self, weight: UniformWeight) -> None:
+        """Starts from ``weight`` ``(C_out, …)``: on its grid."""
         super().__init__()
         self.bits = weight.bits
-        self.register_buffer("unit", _unit(latent))
-        self.latent = nn.Parameter(latent.detach() / self.unit)
-        self.register_buffer("scale", weight.scale.to(latent.device).clone())
-        self.register_buffer("zero_point", weight.zero_point.to(latent.device).clone())
+        values = weight.dequantize()
+        self.register_buffer("unit", _unit(values))
+        self.latent = nn.Parameter(values / self.unit)
+        self.register_buffer("scale", weight.scale.clone())
+        self.register_buffer("zero_point", weight.zero_point.clone())
 
     def forward(self) -> Tensor:
         """The weight ``(C_out, …)``, rounded; its gradient passes as if it were not."""
@@ -73,14 +74,10 @@ class UniformLatent(nn.Module):
         return UniformWeight(uniform.encode(weight, scale, zero_point, self.bits), scale, zero_point, self.bits)
 
 
-def latent_of(weight: QuantizedWeight, original: Tensor) -> SubsetLatent | UniformLatent:
-    """The trained form of ``weight``; ``original``: what was rounded to it.
-
-    Points are few, and a weight starts on its own. Grids are fine: there it starts from the original, as what makes up
-    for other layers' errors is to be learnt anew.
-    """
+def latent_of(weight: QuantizedWeight) -> SubsetLatent | UniformLatent:
+    """The trained form of ``weight``, which starts as it is."""
     if isinstance(weight, UniformWeight):
-        return UniformLatent(original, weight)
+        return UniformLatent(weight)
     assert isinstance(weight, SubsetWeight)
     return SubsetLatent(weight)
 

@@ -13,14 +13,11 @@ from calibration.images import Image
 from calibration.progress import silent
 from calibration.training import loop
 from calibration.training.crops import Crops
-from calibration.training.network import in_precision
-from calibration.training.precision import InPrecision
 from dfsq import networks
 from dfsq.errors import UsageError
 from dfsq.evaluation.samples import calibration_images
 from dfsq.model import SRModel
 from dfsq.networks.imdn import IMDN
-from dfsq.networks.scope import QUANTIZABLE, shifts_colours
 from dfsq.nn import SubsetQuantizer, quantized_layers
 
 
@@ -83,20 +80,6 @@ def test_it_starts_from_accurate(small_model: SRModel, bits: int) -> None:
     with torch.no_grad():
         # Sums in C and in torch differ in their last bits, which error feedback can make visible.
         assert (start(x) - accurate(x)).abs().mean() < 0.05 * (start(x) - small_model(x)).abs().mean()
-
-
-def test_the_teacher_in_half_precision_is_nearly_the_network(small_model: SRModel) -> None:
-    rough = in_precision(small_model, torch.bfloat16)
-    x = torch.rand(1, 3, 24, 24)
-    with torch.no_grad():
-        assert 0 < (rough(x) - small_model(x)).abs().max() < 0.02
-        assert torch.equal(in_precision(small_model, torch.float32)(x), small_model(x))
-    # The mean colour of networks in 0–255 would lose half a grey level.
-    shifts = [
-        name for name, each in small_model.net.named_modules() if isinstance(each, QUANTIZABLE) and shifts_colours(each)
-    ]
-    assert len(shifts) == 2
-    assert not any(isinstance(rough.net.get_submodule(name), InPrecision) for name in shifts)
 
 
 def test_the_result_is_never_worse_on_the_images_set_aside(plausible_model: SRModel) -> None:

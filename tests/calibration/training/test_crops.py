@@ -85,8 +85,17 @@ def test_what_cannot_be_used_is_told(tmp_path: Path) -> None:
     told: list[str] = []
     assert len(crops([tmp_path], on_skip=told.append).held) == 1
     assert "a.png" in told[0] and "c.png is 20×20, smaller than 24×24" in told[1]
-    with pytest.raises(ImageError, match="none of the 1 images"):
-        crops([tmp_path / "c.png"])
+    with pytest.raises(ImageError, match="none of the 1 images is readable"):
+        crops([tmp_path / "a.png"])
+
+
+@pytest.mark.parametrize(("is_lr", "size"), [(False, 10), (True, 12)])
+def test_crops_are_as_large_as_half_of_the_images_allow(is_lr: bool, size: int) -> None:
+    told: list[str] = []
+    some = crops([*images(2, side=21), *images(1, side=18)], on_skip=told.append, is_lr=is_lr)
+    assert some.of_step(0)[0].shape == (5, 3, size, size)
+    assert len(some.held) == (3 if is_lr else 2)
+    assert told[:1] == ([] if is_lr else ["crops are 10×10 instead of 12×12: half of the images are smaller"])
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

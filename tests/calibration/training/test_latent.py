@@ -59,7 +59,7 @@ def disturb(module: nn.Module) -> None:
 def test_a_frozen_layer_does_what_the_trained_one_did(kind: str, method: str, ranges: str, bits: int) -> None:
     layer, x = LAYERS[kind]()
     axis = channel_axis(layer)
-    weight = latent_of(quantize_weight(layer.weight, method, bits, UNIVERSAL), layer.weight)
+    weight = latent_of(quantize_weight(layer.weight, method, bits, UNIVERSAL))
     unit = None if layer.bias is None else torch.rand_like(layer.bias) + 0.5
     trained = LatentLayer(layer, weight, points_for(x, axis, bits, ranges), layer.bias, unit)
     disturb(trained)
@@ -93,12 +93,12 @@ def test_a_latent_weight_starts_as_the_weight_was_rounded() -> None:
     original = torch.randn(5, 6, 3, 3)
     for bits in (2, 3, 8):
         rounded = quantize_weight(original, "subset", bits, UNIVERSAL)
-        latent = latent_of(rounded, original)
+        latent = latent_of(rounded)
         assert isinstance(latent, SubsetLatent)
         torch.testing.assert_close(latent(), rounded.dequantize())
         assert torch.equal(latent.frozen().codes, rounded.codes)
         grid = quantize_weight(original, "mse", bits, UNIVERSAL)
-        latent = latent_of(grid, original)
+        latent = latent_of(grid)
         assert isinstance(latent, UniformLatent)
         torch.testing.assert_close(latent(), grid.dequantize())
 
@@ -106,14 +106,14 @@ def test_a_latent_weight_starts_as_the_weight_was_rounded() -> None:
 @pytest.mark.parametrize("method", ["subset", "minmax"])
 def test_weights_of_zeros_are_no_obstacle(method: str) -> None:
     original = torch.zeros(3, 2, 3, 3)
-    latent = latent_of(quantize_weight(original, method, 2, UNIVERSAL), original)
+    latent = latent_of(quantize_weight(original, method, 2, UNIVERSAL))
     assert latent().isfinite().all()
     assert not latent.frozen().dequantize().any()
 
 
 def test_all_parameters_get_gradients() -> None:
     layer, x = LAYERS["3x3"]()
-    weight = latent_of(quantize_weight(layer.weight, "subset", 2, UNIVERSAL), layer.weight)
+    weight = latent_of(quantize_weight(layer.weight, "subset", 2, UNIVERSAL))
     trained = LatentLayer(layer, weight, points_for(x, 1, 2), layer.bias)
     trained(x).square().sum().backward()
     assert all(each.grad is not None and each.grad.any() for each in trained.parameters())
@@ -127,7 +127,7 @@ def test_all_parameters_get_gradients() -> None:
 
 def test_products_in_half_precision_leave_the_rest_in_float32() -> None:
     layer, x = LAYERS["3x3"]()
-    weight = latent_of(quantize_weight(layer.weight, "subset", 2, UNIVERSAL), layer.weight)
+    weight = latent_of(quantize_weight(layer.weight, "subset", 2, UNIVERSAL))
     trained = LatentLayer(layer, weight, points_for(x, 1, 2), layer.bias)
     exact = trained(x)
     trained.precision = torch.bfloat16
