@@ -17,8 +17,8 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "ranges fixed per channel, without feedback": {"ranges": "fixed", "feedback": False},
     "rates halved": {"weight_rate": 0.008, "level_rate": 0.0005, "point_rate": 0.001, "bias_rate": 0.00025},
     "rates doubled": {"weight_rate": 0.032, "level_rate": 0.002, "point_rate": 0.004, "bias_rate": 0.001},
-    "4 crops a step": {"batch": 4},
-    "crops of 24×24": {"crop_size": 24},
+    "8 crops of 32×32": {"batch": 8, "crop_size": 32},
+    "2 crops of 64×64": {"batch": 2, "crop_size": 64},
     "products in float32": {"precision": "f32"},
 }
 

@@ -79,7 +79,7 @@ class Crops:
             parts.append((str(source) if isinstance(source, Path) else "image", _window(image, side, offsets)))
         progress("Reading images", len(drawn), len(drawn))
         sides = sorted(min(part.shape[:2]) for _, part in parts)
-        self.size = min(size, sides[(len(sides) - 1) // 2] // unit) if sides else size
+        self.size = min(size, sides[len(sides) // 2] // unit) if sides else size
         if not self.size or not sides:
             raise ImageError(f"none of the {len(found)} images is readable and at least {unit}×{unit}")
         if self.size < size:

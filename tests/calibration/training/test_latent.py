@@ -17,10 +17,10 @@ from dfsq.quantizers.universal import UniversalSet
 
 UNIVERSAL = UniversalSet()
 LAYERS = {
-    "3x3": lambda: (nn.Conv2d(6, 5, 3, padding=1), torch.randn(2, 6, 12, 12)),
-    "1x1 without bias": lambda: (nn.Conv2d(6, 5, 1, bias=False), torch.randn(2, 6, 12, 12)),
-    "grouped": lambda: (nn.Conv2d(6, 4, 3, groups=2, stride=2), torch.randn(2, 6, 12, 12)),
-    "reflecting": lambda: (nn.Conv2d(6, 4, 3, padding=1, padding_mode="reflect"), torch.randn(2, 6, 12, 12)),
+    "3x3": lambda: (nn.Conv2d(6, 5, 3, padding=1), torch.randn(2, 6, 24, 24)),
+    "1x1 without bias": lambda: (nn.Conv2d(6, 5, 1, bias=False), torch.randn(2, 6, 24, 24)),
+    "grouped": lambda: (nn.Conv2d(6, 4, 3, groups=2, stride=2), torch.randn(2, 6, 24, 24)),
+    "reflecting": lambda: (nn.Conv2d(6, 4, 3, padding=1, padding_mode="reflect"), torch.randn(2, 6, 24, 24)),
     "linear": lambda: (nn.Linear(6, 5), torch.randn(2, 7, 6)),
 }
 
