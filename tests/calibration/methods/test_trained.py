@@ -173,3 +173,22 @@ def test_what_cannot_be_trained_is_refused(small_model: SRModel) -> None:
         train(small_model, stream(), calibration.recipe("fast"), Sitting(minutes=1))
     with pytest.raises(UsageError, match="takes no plan of them"):
         calibration.target.check(recipe(), 0.1)
+
+
+def test_rates_are_halved_for_every_bit_beyond_two(small_model: SRModel) -> None:
+    chosen = calibration.recipe("trained", w_bits=2, a_bits=3, layer_bits=(("body.1.body.0", 4),))
+    assert isinstance(chosen, Trained)
+    patches = list(stream())
+    trainable = chosen.trainable(small_model, chosen.start(small_model, patches, silent), patches, torch.float32)
+    rates = {id(each): group.rate.peak for group in trainable.groups for each in group.parameters}
+
+    def rate(name: str) -> float:
+        return rates[id(dict(trainable.module.net.named_parameters())[name])]
+
+    assert rate("body.0.body.0.weight.latent") == chosen.weight_rate
+    assert rate("body.0.body.0.inputs.points") == chosen.point_rate / 2
+    assert rate("body.1.body.0.weight.latent") == chosen.weight_rate / 4
+    assert rate("body.1.body.0.weight.points") == chosen.level_rate / 4
+    assert rate("body.1.body.0.inputs.points") == chosen.point_rate / 4
+    assert rate("tail.0.0.weight.latent") == chosen.weight_rate / 64  # outside the body, of 8 bits
+    assert rate("tail.0.0.bias") == chosen.bias_rate / 64

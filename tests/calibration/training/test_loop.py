@@ -160,3 +160,20 @@ def test_training_reaches_what_can_be_reached() -> None:
     start = toy.loss(-1, lr, None).item()
     run(toy, judge=Judge(range(11, 0, -1)))
     assert toy.loss(-1, lr, None).item() < 0.5 * start
+
+
+def test_one_step_that_goes_wrong_does_not_stop_those_that_follow() -> None:
+    class Shaken(Toy):
+        def loss(self, step: int, lr: Tensor, hr: Tensor | None) -> Tensor:
+            return super().loss(step, lr, hr) * (1e4 if step == 8 else 1)
+
+    def left(toy: Toy) -> float:
+        run(toy, judge=Judge([11.0, *range(10, 0, -1)]))
+        lr, _ = crops().of_step(STEPS)
+        with torch.no_grad():
+            return float(toy.loss(-1, lr, None))
+
+    start = float(Toy().loss(-1, crops().of_step(STEPS)[0], None).detach())
+    calm, shaken = left(Toy()), left(Shaken())
+    assert calm < 0.8 * start
+    assert shaken < calm + 0.1 * (start - calm)
