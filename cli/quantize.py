@@ -317,7 +317,7 @@ def _facts(model: SRModel, recipe: Recipe, size: int) -> dict[str, str]:
     """The headline figures of a model that was quantized by ``recipe`` and whose file takes ``size`` bytes."""
     from calibration.methods.by_training import ByTraining
     from dfsq.artifact.parts import parts_of
-    from dfsq.nn import quantized_layers
+    from dfsq.nn import quantized_layers, quantized_places
 
     assert model.quantization is not None
     stored, calibration = model.quantization.recipe, model.quantization.calibration
@@ -332,9 +332,11 @@ def _facts(model: SRModel, recipe: Recipe, size: int) -> dict[str, str]:
     if "mean_w_bits" in stored:
         width = f"W{stored['mean_w_bits']:g}A{stored['mean_a_bits']:g} on average"
     weights_alone = f", {len(layers) - inside} more at W{max(alone)}" if alone else ""
+    places = len(list(quantized_places(model.net)))
+    between = f", {places} places between them" if places else ""
     return {
         "network": f"{model.info.architecture} ×{model.scale}",
-        "layers": f"{inside} at {width}{weights_alone}",
+        "layers": f"{inside} at {width}{between}{weights_alone}",
         "size": f"{size_text(float32)} (float32) → {size_text(size)}, {_smaller(float32, size)}",
         "file": ", ".join(f"{kind} {size_text(part)}" for kind, part in parts_of(model, size).items() if part),
         "recipe": f"{recipe.name}: {recipe.phrase()}",

@@ -10,6 +10,7 @@ import dfsq as api
 from dfsq.artifact import read_header
 from dfsq.images.files import write_png
 from dfsq.networks.edsr import EDSR
+from dfsq.networks.swinir import SwinIR
 
 QUICK = ("quantize", "model.pth", "--patches", "4", "--patch-size", "64", "--no-eval")
 
@@ -46,6 +47,15 @@ def test_a_file_that_is_no_smaller_is_not_called_so(dfsq: Callable) -> None:
     assert run.code == 0
     assert "no smaller" in run.out and "× smaller" not in run.out
     assert "codes" in run.out and "points and ranges" in run.out and "other" in run.out
+
+
+def test_attention_is_in_scope_unless_the_body_alone_is(dfsq: Callable) -> None:
+    torch.save(SwinIR(2, 8, [2], [2], 4, 12, "pixelshuffledirect").state_dict(), "swinir.pth")
+    for options, said, places in (((), "10 at W4A4, 8 places between them", 8), (("--scope", "body"), "10 at W4A4", 0)):
+        run = dfsq("quantize", "swinir.pth", "--force", "-o", "a.safetensors", *QUICK[2:], *options)
+        assert run.code == 0 and said in run.out
+        assert len(read_header(Path("a.safetensors")).get("places", {})) == places
+    assert "places between" not in run.out
 
 
 def test_same_command_gives_the_same_bytes_and_another_seed_does_not(dfsq: Callable) -> None:
