@@ -150,6 +150,8 @@ class DDTB(ByTraining):
 class TrainedBounds:
     """A network between trained bounds, as the loop takes it."""
 
+    longest: float | None = None
+
     def __init__(self, model: SRModel, student: Student, patches: Sequence[Tensor], recipe: DDTB) -> None:
         """``model`` in full precision, which teaches where to attend."""
         self._teacher = copied(model).eval()

@@ -128,6 +128,10 @@ class Start:
 class TrainedNetwork:
     """A network on trained points, as the loop takes it."""
 
+    # Of a few crops a network at 2 bits makes nothing. Their gradients are a hundred times as long as others, and Adam
+    # would hardly move for a thousand steps afterwards.
+    longest: float | None = 2.0
+
     def __init__(self, model: SRModel, start: Start, recipe: Trained, precision: torch.dtype) -> None:
         """``model`` in full precision."""
         self._teacher = copied(model)  # in float32: products of bfloat16 are off by as much as what is to be learnt

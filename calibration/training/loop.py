@@ -26,9 +26,6 @@ _SAVE_EVERY = 120.0
 """Seconds between states that are written."""
 _SMOOTHING = 0.02
 """Share of the newest step in the loss that is shown, and in the usual length of gradients."""
-_LONGEST = 2.0
-"""How long a gradient may be, as a multiple of those of late: a few crops that the network makes nothing of have
-gradients a hundred times as long, after which Adam would hardly move for a thousand steps."""
 _TIMED = 8
 """Steps that tell how long all will take, after as many that do not count."""
 
@@ -39,6 +36,8 @@ class Trainable(Protocol):
     module: SRModel
     """Holds all parameters and buffers that change."""
     groups: list[Group]
+    longest: float | None
+    """What a gradient that is longer is shortened to, as a multiple of the length of those of late; None: not."""
 
     def loss(self, step: int, lr: Tensor, hr: Tensor | None) -> Tensor:
         """A scalar, mean over the samples: ``lr`` ``(N, 3, h, w)`` and ``hr`` ``(N, 3, H, W)`` in 0–1."""
@@ -150,9 +149,12 @@ class _Run:
 
     def _shortened(self, gradient: Tensor) -> Tensor:
         """``gradient``, no longer than those of late allow."""
+        longest = self._trainable.longest
+        if longest is None:
+            return gradient
         length = float(gradient.norm())
         usual = length if self._length is None else self._length
-        most = min(length, _LONGEST * usual)
+        most = min(length, longest * usual)
         self._length = usual + _SMOOTHING * (most - usual)
         return gradient * (most / length) if length > most else gradient
 
