@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from dfsq.nn import operands
+
 PAGE = (Path(__file__).parents[2] / "docs" / "own-networks.md").read_text(encoding="utf-8")
 
 
@@ -46,9 +48,21 @@ def test_commands(example: Callable) -> None:
     assert "8 at W4A4" in runs[1].out
 
 
+def test_attention() -> None:
+    names: dict[str, type[torch.nn.Module]] = {}
+    exec(blocks("python")[1], names)
+    attention = names["Attention"](8, 2)
+    assert [name for name, _ in operands(attention)] == ["query", "key", "value", "probabilities"]
+    shapes = {}
+    for name, place in operands(attention):
+        place.register_forward_hook(lambda place, _, x, name=name: shapes.update({name: (x.shape, place)}))
+    assert attention(torch.rand(3, 16, 8)).shape == (3, 16, 8)
+    assert all(shape[place.channel_axis] == place.channels for shape, place in shapes.values())
+
+
 def test_python(example: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, object] = {}
-    exec(blocks("python")[1], names)
+    exec(blocks("python")[2], names)
     x = torch.rand(1, 3, 9, 7)
     with torch.inference_mode():
         assert torch.equal(names["again"](x), names["quantized"](x))  # type: ignore[operator]

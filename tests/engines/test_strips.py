@@ -37,6 +37,10 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "fsrcnn": {"scale": 2, "features": 56, "shrunken": 12, "mappings": 4, "channels": 1},
     "srcnn": {"scale": 2, "widths": [32, 16], "kernels": [9, 5, 5], "channels": 1},
     "vdsr": {"scale": 3, "layers": 3, "features": 16, "bias": False, "channels": 1},
+    "swinir": {
+        **{"scale": 2, "features": 16, "depths": [2], "heads": [2], "window": 4, "hidden": 24},
+        "upsampler": "pixelshuffledirect",
+    },
 }
 
 

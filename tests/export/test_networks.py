@@ -33,6 +33,10 @@ TINY: Mapping[str, Mapping[str, Any]] = {
     "fsrcnn": {"scale": 2, "features": 4, "shrunken": 2, "mappings": 1, "channels": 1},
     "srcnn": {"scale": 2, "widths": [4, 4], "kernels": [9, 1, 5]},
     "vdsr": {"scale": 3, "layers": 1, "features": 4, "bias": False},
+    "swinir": {
+        **{"scale": 2, "features": 4, "depths": [2], "heads": [2], "window": 4, "hidden": 4},
+        "upsampler": "pixelshuffledirect",
+    },
 }
 SMALLEST = {"rfdn": 15, "rlfn": 15}
 
