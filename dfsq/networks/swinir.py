@@ -13,14 +13,13 @@ from torch.nn import functional as F
 from dfsq.errors import CheckpointError
 from dfsq.networks.architecture import Architecture, Dialect, Hyperparameters, State, count, image_channels
 from dfsq.networks.blocks import conv, pad_to_multiple, pixel_shuffle_scale, pixel_shuffle_upsampler
+from dfsq.networks.windows import merged_windows, relative_positions, shift_mask, windows_of
 from dfsq.nn import Operand
 
 MEAN = (0.4488, 0.4371, 0.4040)
 """Mean colour of DIV2K, which is subtracted from RGB images."""
 SLOPE = 0.2
 """Negative slope of the leaky ReLUs, but for the one before the upsampler."""
-_MASKED = -100.0
-"""What is added to the score of a pair of tokens that are no neighbours."""
 _TAKEN_APART = 12
 """Least number of channels of an RGB image in parts."""
 _NAMES = re.compile(
@@ -203,41 +202,6 @@ def closing(features: int, deep: bool) -> nn.Module:
     few = features // 4
     activation = nn.LeakyReLU(SLOPE)
     return nn.Sequential(conv(features, few), activation, conv(few, few, 1), activation, conv(few, features))
-
-
-def relative_positions(window: int) -> Tensor:
-    """Where a table over all relative positions has that of every pair of tokens: int64 ``(window², window²)``."""
-    axis = torch.arange(window)
-    difference = axis[:, None] - axis + window - 1
-    rows, columns = difference[:, None, :, None], difference[None, :, None, :]
-    return (rows * (2 * window - 1) + columns).reshape(window**2, window**2)
-
-
-def windows_of(x: Tensor, window: int) -> Tensor:
-    """``(N, H, W, C)``, whose sides are multiples of ``window``, as ``(windows, window², C)``."""
-    batch, height, width, channels = x.shape
-    rows = x.view(batch, height // window, window, width // window, window, channels)
-    return rows.transpose(2, 3).reshape(-1, window**2, channels)
-
-
-def merged_windows(windows: Tensor, like: Tensor, window: int) -> Tensor:
-    """Inverse of :func:`windows_of` for the sides of ``like``."""
-    batch, height, width, _ = like.shape
-    rows = windows.view(batch, height // window, width // window, window, window, -1)
-    return rows.transpose(2, 3).reshape(like.shape)
-
-
-def shift_mask(x: Tensor, window: int) -> Tensor:
-    """What keeps apart tokens of ``x`` ``(N, H, W, C)`` that only a cyclic shift by half a window brings together:
-    ``(windows of an image, window², window²)``."""
-
-    def parts(size: int) -> Tensor:
-        position = torch.arange(size, device=x.device)
-        return (position >= size - window).int() + (position >= size - window // 2).int()
-
-    regions = 3 * parts(x.shape[1])[:, None] + parts(x.shape[2])
-    tokens = windows_of(regions[None, ..., None], window)[..., 0]
-    return (tokens[:, :, None] != tokens[:, None, :]).to(x.dtype) * _MASKED
 
 
 def _fits(state: State) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
 from typing import Any
 
 import pytest
@@ -368,57 +367,6 @@ def test_rrdb_computes_what_spandrel_computes(spandrel: Any) -> None:
         with torch.no_grad():
             result = from_state(state)(images).clamp(0, 1)
         torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)
-
-
-# The same in the words of spandrel, whose constructor takes those of the authors.
-SPANDREL_SWINIR = {
-    "upscale": 2,
-    "img_size": 16,
-    "window_size": 4,
-    "depths": [2, 3],
-    "embed_dim": 12,
-    "num_heads": [2, 3],
-}
-SPANDREL_SWINIR |= {"mlp_ratio": 2, "upsampler": "pixelshuffledirect", "resi_connection": "1conv"}
-
-
-@pytest.mark.filterwarnings("ignore:torch.meshgrid")
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"upsampler": "pixelshuffle", "upscale": 3},
-        {"upsampler": "pixelshuffle", "upscale": 4, "resi_connection": "3conv"},
-        {"upsampler": "nearest+conv", "upscale": 2},
-        {"upsampler": "nearest+conv", "upscale": 4},
-        {"upsampler": "", "upscale": 1},
-        {"qkv_bias": False, "patch_norm": False},
-        {"window_size": 16},  # as large as the images of training: no window is shifted
-        {"window_size": 7, "img_size": 21},
-    ],
-)
-def test_swinir_computes_what_spandrel_computes(spandrel: Any, changes: dict[str, Any]) -> None:
-    arguments = {**SPANDREL_SWINIR, **changes}
-    net = import_module("spandrel.architectures.SwinIR").SwinIR(**arguments).eval()
-    for parameter in net.parameters():
-        nn.init.normal_(parameter, 0, 0.1)
-    model = from_state(net.state_dict())
-    assert model.info.architecture == "swinir"
-    window = arguments["window_size"]
-    for height, width in ((window, window), (window, 3 * window), (4 * window, 2 * window)):
-        images = torch.rand(2, 3, height, width)
-        with torch.no_grad():
-            torch.testing.assert_close(model(images), net(images), rtol=1e-5, atol=1e-5)
-
-
-def test_swinir_with_other_positions_is_refused(spandrel: Any) -> None:
-    state = import_module("spandrel.architectures.SwinIR").SwinIR(**SPANDREL_SWINIR).state_dict()
-    name = "layers.1.residual_group.blocks.0.attn.relative_position_index"
-    state[name] = state[name].flip(0)
-    with pytest.raises(
-        CheckpointError, match="relative_position_index of this SwinIR checkpoint is not that of square"
-    ):
-        from_state(state)
 
 
 def test_srresnet_normalizes_by_stored_statistics() -> None:
