@@ -59,7 +59,7 @@ def plan_layers(model: SRModel, recipe: Planned) -> Plan:
 
 
 def plan_operands(model: SRModel, recipe: Planned) -> Mapping[str, int]:
-    """Bits of those factors of attention's products that ``recipe`` quantizes, by name."""
+    """Bits of those operands of attention's products that ``recipe`` quantizes, by name."""
     if not recipe.quantizes_operands:
         return {}
     bits = {name: recipe.a_bits for name, _ in operands(model.net)}

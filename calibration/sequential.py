@@ -44,7 +44,7 @@ def quantize_layers(
     progress: Progress,
     memory: int = _MEMORY,
 ) -> Mapping[str, nn.Module]:
-    """Quantize the layers in ``plan`` of ``model``, and those factors of attention's products whose bits ``operands``
+    """Quantize the layers in ``plan`` of ``model``, and the operands of attention's products, whose bits ``operands``
     tells, in place, on LR ``images`` ``(N, 3, H, W)`` in 0–1. Returns by name what is quantized.
 
     Every layer gets points for what the layers before it now give, then weights and a bias that bring its output

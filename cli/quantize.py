@@ -69,7 +69,7 @@ SAFE_BITS = 7
 @click.option(
     "--scope",
     type=click.Choice(["attention", "body", "all"]),
-    help="attention: the body and, where the network has attention, the factors of its products; body: without these; "
+    help="attention: the body and, where the network has attention, the operands of its products; body: without these; "
     "all: activations outside the body too, at --outside-bits.  [default: the recipe's; int8 all, others attention]",
 )
 @click.option(

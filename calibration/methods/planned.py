@@ -41,7 +41,7 @@ class Planned(Recipe):
     )
     scope: str = choice(
         "attention",
-        "the body, and where the network has attention the factors of its products; body: without these; "
+        "the body, and where the network has attention the operands of its products; body: without these; "
         "all: activations outside the body too, at outside_bits",
         known=SCOPES,
     )
@@ -73,7 +73,7 @@ class Planned(Recipe):
 
     @property
     def quantizes_operands(self) -> bool:
-        """Whether the factors of attention's products are quantized, at ``a_bits``."""
+        """Whether the operands of attention's products are quantized, at ``a_bits``."""
         return self.scope != "body"
 
     @property

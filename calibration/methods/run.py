@@ -55,7 +55,7 @@ class Calibration:
         self.plan = plan_layers(model, recipe)
         """Bits of the layers that the recipe quantizes, by name."""
         self.operands = plan_operands(model, recipe)
-        """Bits of attention's factors, likewise."""
+        """Bits of attention's operands, likewise."""
         self.sensitivities: Mapping[str, Sensitivity] = {}
         """Where the recipe goes by them."""
         self.images = images
@@ -120,7 +120,7 @@ class Calibration:
         return quantized
 
     def _one_after_the_other(self, quantized: SRModel, progress: Progress, plan: Plan) -> Mapping[str, nn.Module]:
-        """Quantized layers and factors by name, each on what those before it give; ``quantized`` is a copy of the
+        """Quantized layers and operands by name, each on what those before it give; ``quantized`` is a copy of the
         model."""
         sensitivities = self.recipe.prepared(quantized, plan, list(self.images), self.sensitivities)
         images = torch.cat(list(self.images))
@@ -129,7 +129,7 @@ class Calibration:
         )
 
     def _at_once(self, progress: Progress, plan: Plan) -> Mapping[str, nn.Module]:
-        """Quantized layers and factors by name, from one pass of the model over the images."""
+        """Quantized layers and operands by name, from one pass of the model over the images."""
         recipe = self.recipe
         if self._observers is None:
             names = [*(name for name, bits in self.plan.items() if bits.a_bits), *self.operands]
@@ -152,10 +152,10 @@ class Calibration:
         progress("Selecting points", len(missing), len(missing))
         self._made.update(zip(missing, chosen, strict=True))
         layers = {name: self._made[name, bits] for name, bits in plan.items()}
-        return {**layers, **self._factors(observers)}
+        return {**layers, **self._operand_quantizers(observers)}
 
-    def _factors(self, observers: Mapping[str, Observer]) -> Mapping[str, InputQuantizer]:
-        """Quantizers of attention's factors that any image reaches, by name."""
+    def _operand_quantizers(self, observers: Mapping[str, Observer]) -> Mapping[str, InputQuantizer]:
+        """Quantizers of attention's operands that any image reaches, by name."""
         return {
             name: self.recipe.input_quantizer(self.model.net.get_submodule(name), observers[name], bits, None)
             for name, bits in self.operands.items()

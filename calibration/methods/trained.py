@@ -141,8 +141,8 @@ class TrainedNetwork:
             name: _latent(model.net.get_submodule(name), layer, start.units[name], precision)
             for name, layer in quantized_layers(start.model.net)
         }
-        factors = {name: StraightThrough(each) for name, each in quantized_places(start.model.net)}
-        self.module = with_layers(model, {**layers, **factors})
+        operands = {name: StraightThrough(each) for name, each in quantized_places(start.model.net)}
+        self.module = with_layers(model, {**layers, **operands})
         self.module.requires_grad_(False)
         self.groups = _groups([(layers[name], each) for name, each in quantized_layers(start.model.net)], recipe)
 

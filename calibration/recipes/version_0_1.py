@@ -40,7 +40,7 @@ def read(values: dict[Any, Any]) -> type[Recipe]:
     method = _method(values)
     choices = method.choices()
     if values["scope"] == "body" and "attention" in choices["scope"].known:
-        del values["scope"]  # all that there was: no network had factors of attention then
+        del values["scope"]  # all that there was: no network had operands of attention then
     known = {key: each for other in _METHODS for key, each in METHODS[other].choices().items()} | dict(choices)
     for key in [key for key in values if key in known]:
         known[key].check(values[key])

@@ -22,7 +22,7 @@ from dfsq.nn import InputQuantizer, operands, quantized_layers, quantized_places
 
 _aten = torch.ops.aten
 _FLOAT32 = 32 * 32
-_FACTORS = 4
+_OPERANDS = 4
 """Of the two products of attention."""
 _PROBE = 64
 """Height and width of the image that is counted."""
@@ -89,15 +89,15 @@ def of_model(model: SRModel) -> Shares:
 
 
 def _products_of_operands(net: nn.Module) -> dict[str, int]:
-    """Modules that take matrix products of quantized factors alone: bits of both, on average, by name."""
-    factors: dict[str, list[int]] = {}
+    """Modules that take matrix products of quantized operands alone: bits of both, on average, by name."""
+    found: dict[str, list[int]] = {}
     left = {name.rpartition(".")[0] for name, _ in operands(net)}
     for name, quantizer in quantized_places(net):
-        factors.setdefault(name.rpartition(".")[0], []).append(quantizer.bits)
+        found.setdefault(name.rpartition(".")[0], []).append(quantizer.bits)
     return {
         name: round((sum(bits) / len(bits)) ** 2)
-        for name, bits in factors.items()
-        if name not in left and len(bits) == _FACTORS
+        for name, bits in found.items()
+        if name not in left and len(bits) == _OPERANDS
     }
 
 

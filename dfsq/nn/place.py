@@ -22,7 +22,7 @@ class Place(nn.Module):
 
 
 class Operand(Place):
-    """A factor of one of attention's matrix products: queries, keys, values or probabilities.
+    """An operand of one of attention's matrix products: queries, keys, values or probabilities.
 
     Any shape, samples on axis 0 and channels on ``channel_axis``: those of all heads, or of probabilities the heads.
     """

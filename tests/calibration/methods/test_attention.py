@@ -1,4 +1,4 @@
-"""The factors of attention's matrix products, quantized at named places of a small transformer."""
+"""The operands of attention's matrix products, quantized at named places of a small transformer."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def rows(x: Tensor, name: str) -> Tensor:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_rounds_all_four_factors(transformer: SRModel, name: str) -> None:
+def test_every_recipe_rounds_all_four_operands(transformer: SRModel, name: str) -> None:
     model = quantize(transformer, [X], recipe(name, w_bits=3, a_bits=3))
     assert {each for each, _ in quantized_places(model.net)} == NAMES
     assert not list(operands(model.net))
@@ -129,7 +129,7 @@ def test_bit_operations_counted_by_hand(transformer: SRModel) -> None:
     assert sum(found.layers[name] for name in ATTENTION) == pytest.approx(products / total)
 
 
-def test_gradients_pass_the_factors_while_training(transformer: SRModel) -> None:
+def test_gradients_pass_the_operands_while_training(transformer: SRModel) -> None:
     method = recipe("trained", w_bits=3, a_bits=3)
     assert isinstance(method, Trained)
     start = method.start(transformer, [X], silent)
