@@ -134,6 +134,9 @@ class Coarse(InputQuantizer):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return (x / self.step).round() * self.step
 
+    def levels(self) -> torch.Tensor:
+        return (torch.arange(2**self.bits) * self.step)[None]
+
     def to_tensors(self) -> dict[str, torch.Tensor]:
         return {"step": self.step}
 

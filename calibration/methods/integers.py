@@ -71,6 +71,11 @@ class Integers(ByTensor):
         return self.target
 
     @property
+    def folds(self) -> bool:
+        """Whether factors of channels are folded into layers."""
+        return self._in_streams
+
+    @property
     def goes_to_extremes(self) -> bool:
         """Whether ranges are to hold vivid colours too."""
         # On one grid for all channels of ONNX Runtime's maps the wider steps cost more than colours cut off.
@@ -122,4 +127,4 @@ class Integers(ByTensor):
         self, model: SRModel, plan: Plan, batches: Sequence[Tensor], sensitivities: Mapping[str, Sensitivity]
     ) -> Mapping[str, Sensitivity]:
         """Fold the factors of channels into ``model``, where layers share their maps."""
-        return folding.fold(model, plan, batches, sensitivities) if self._in_streams else sensitivities
+        return folding.fold(model, plan, batches, sensitivities) if self.folds else sensitivities

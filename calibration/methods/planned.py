@@ -82,6 +82,11 @@ class Planned(Recipe):
         return False
 
     @property
+    def folds(self) -> bool:
+        """Whether factors of channels are folded into layers, those that stay in full precision among them."""
+        return False
+
+    @property
     def engine(self) -> str:
         """By whose integers the time is reckoned that layers take."""
         return "openvino"

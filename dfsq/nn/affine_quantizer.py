@@ -63,6 +63,11 @@ class AffineQuantizer(InputQuantizer):
         factors = self.factors.view(groups, -1).repeat_interleave(len(weight) // groups, 0)
         return weight * factors.view(*factors.shape, *[1] * (weight.dim() - 2))
 
+    def levels(self) -> Tensor:
+        """The grid, in units of the factors."""
+        codes = torch.arange(1 << self.bits, device=self.scale.device)
+        return ((codes - self.zero_point.int()) * self.scale)[None]
+
     def to_tensors(self) -> dict[str, Tensor]:
         """Tensors to store, by suffix."""
         tensors = {"scale": self.scale, "zero_point": self.zero_point}

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dfsq.nn.gate import Gate, channel_means
 from dfsq.nn.input_quantizer import InputQuantizer, register
+from dfsq.quantizers import bounds
 from dfsq.quantizers.bounds import MOST, quantize
 from dfsq.quantizers.stored import Stored
 from dfsq.quantizers.universal import UniversalSet
@@ -45,6 +46,10 @@ class BoundsQuantizer(InputQuantizer):
             return quantize(x, self.lower, self.upper, self.bits)
         factors = self.gate(channel_means(x, self.channel_axis)).view(-1, 2, *[1] * (x.dim() - 1))
         return quantize(x, self.lower * factors[:, 1], self.upper * factors[:, 0], self.bits)
+
+    def levels(self) -> Tensor:
+        """Those between the bounds, before a gate moves them."""
+        return bounds.levels(self.lower, self.upper, self.bits)[None]
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Tensors to store, by suffix."""

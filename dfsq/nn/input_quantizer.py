@@ -39,6 +39,15 @@ class InputQuantizer(nn.Module, ABC):
         return weight
 
     @abstractmethod
+    def levels(self) -> Tensor:
+        """What inputs are rounded to, in the units of :meth:`normalized`: float32 ``(C, k)``, ascending, or ``(1, k)``
+        for all channels."""
+
+    def normalized(self, x: Tensor) -> Tensor:
+        """The layer's input ``x``, not rounded, in the units of :meth:`levels`; same shape."""
+        return self.rescaled(x)
+
+    @abstractmethod
     def to_tensors(self) -> dict[str, Tensor]:
         """Tensors to store, by suffix."""
 

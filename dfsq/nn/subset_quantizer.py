@@ -89,6 +89,26 @@ class SubsetQuantizer(InputQuantizer):
         shift, spread = channel_statistics(sample, self.signed)
         return shift, spread if self.limit is None else torch.minimum(spread, self.limit)
 
+    def levels(self) -> Tensor:
+        """The points; where shift and spread are fixed, in the unit of the input, else in that of the spread."""
+        points = self.universal.values(self.points)
+        if self.fixed is None:
+            return points
+        shift, spread = self.fixed.view(2, -1, 1)
+        restored: Tensor = points * spread + shift
+        return restored
+
+    def normalized(self, x: Tensor) -> Tensor:
+        """``x`` in the units of :meth:`levels`; beyond −1…1 where ``limit`` saturates."""
+        if self.fixed is not None:
+            return x
+        samples = []
+        for sample in by_sample(x, self.channel_axis):
+            shift, spread = self._statistics(sample)
+            samples.append((sample if shift is None else sample - shift) / spread)
+        shape = x.movedim(self.channel_axis, -1).shape
+        return torch.stack(samples).view(shape).movedim(-1, self.channel_axis)
+
     @property
     def _lookup(self) -> Lookup:
         if self._made is None or self._made.points is not self.points:  # moved to another device

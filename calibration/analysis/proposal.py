@@ -1,0 +1,71 @@
+"""What to do about the layers that hurt: the fewest of them that give back half of what is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from calibration.methods.planned import Planned
+from calibration.progress import Progress
+from calibration.recipes.recipe import MAX_BITS, METHODS
+
+NEGLIGIBLE = 0.01
+"""Drops that are not worth anything, dB."""
+_MOST = 4
+"""One layer in so many may be raised: beyond that the bits of all are too few."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What to change in a recipe."""
+
+    changes: Mapping[str, Any]
+    """Choices of the recipe and their values; ``max_drop`` is none of them, but what it is called."""
+    layers: tuple[str, ...]
+    """Those that would be raised; none where that is left to ``max_drop``."""
+    drop: float
+    """What would then be lost on the same images, dB, where the others stay as they are."""
+
+
+def propose(
+    worst: Sequence[str],
+    count: int,
+    drop: float,
+    drop_without: Callable[[Sequence[str]], float],
+    recipe: Mapping[str, Any],
+    progress: Progress,
+) -> Proposal | None:
+    """The changes to ``recipe``, as an artifact holds it, that halve ``drop``, dB; None where it is negligible.
+
+    ``worst``: layers whose precision is worth raising, of ``count``, the worst first. ``drop_without``: the drop with
+    some in full precision.
+    """
+    if drop <= NEGLIGIBLE:
+        return None
+    method = METHODS.get(recipe.get("method", ""))
+    planned = method is not None and issubclass(method, Planned)
+    found = None
+    groups = _groups(min(len(worst), max(1, count // _MOST)))
+    for done, size in enumerate(groups):
+        progress("Trying proposals", done, len(groups))
+        found = Proposal(_raised(worst[:size], recipe), tuple(worst[:size]), drop_without(worst[:size]))
+        if found.drop <= drop / 2:
+            break
+    progress("Trying proposals", len(groups), len(groups))
+    if (found is None or found.drop > drop / 2) and planned and recipe.get("avg_bits") is None:
+        return Proposal({"max_drop": float(f"{drop / 2:.1g}")}, (), float(f"{drop / 2:.1g}"))
+    return found
+
+
+def _groups(most: int) -> list[int]:
+    """How many layers to try: 1, 2, 4 … up to ``most``."""
+    return [1 << power for power in range(most.bit_length())]
+
+
+def _raised(names: Sequence[str], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """``recipe`` with the layers called ``names`` at 8 bits; in full precision where they have these already."""
+    if max(recipe["w_bits"], recipe["a_bits"]) >= MAX_BITS:
+        return {"skip": (*recipe.get("skip", ()), *names)}
+    earlier = tuple((pattern, bits) for pattern, bits in recipe.get("layer_bits", ()))
+    return {"layer_bits": (*earlier, *((name, MAX_BITS) for name in names))}
