@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.calibrating import quantize_model
-from cli.console import note, print_table
+from cli.console import note, print_section
 from cli.engines import check_engine, engine_of, engine_options
 from cli.loading import body_option, checkpoint_options, load_model
 from cli.options import (
@@ -118,7 +118,8 @@ def compare(
 
     import calibration
     from dfsq.evaluation import samples
-    from dfsq.report.comparison import comparison_table
+    from dfsq.report.comparison import comparison
+    from dfsq.report.findings import Findings
     from dfsq.report.json_report import to_json
     from dfsq.report.report import Report
 
@@ -152,12 +153,11 @@ def compare(
         scored.append(row)
         seconds[row.name] = taken
     report = Report(tuple(scored), {"seconds": seconds, "recipes": [each.to_dict() for each in chosen]})
-    write_reports(reports, report, f"{Path(checkpoint).name}: recipes compared", {})
+    write_reports(reports, Findings(report, f"{Path(checkpoint).name}: recipes compared"))
     if as_json:
         click.echo(to_json(report), nl=False)
     else:
-        columns, rows = comparison_table(report)
-        print_table("Y-PSNR in full precision, drops below it (dB)", columns, rows, range(2, len(columns)))
+        print_section(comparison(report))
 
 
 def _check_names(recipes: Sequence[Recipe]) -> None:

@@ -15,6 +15,7 @@ from dfsq.printable import printable
 
 if TYPE_CHECKING:
     from dfsq.report.report import Report
+    from dfsq.report.section import Section
 
 _WIDTH_WITHOUT_TERMINAL = 10_000
 """More than any table has: nothing is cut off where a program reads."""
@@ -39,13 +40,22 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     console(stderr=False).print(table)
 
 
+def print_section(section: Section) -> None:
+    """Print the table and the notes of a section on stdout."""
+    from dfsq.report.section import Verdict, texts
+
+    if section.columns:
+        right = [index for index, column in enumerate(section.columns) if column.numeric]
+        print_table(section.title, [each.name for each in section.columns], [*map(texts, section.rows)], right)
+    for line in section.notes:
+        print_text(f"{printable(line.text if isinstance(line, Verdict) else line)}\n")
+
+
 def print_report(report: Report, per_image: bool = False) -> None:
     """Print scores and drops on stdout."""
-    from dfsq.report.text import NUMERIC, notes, table
+    from dfsq.report.sections.scores import table
 
-    columns, rows = table(report, per_image)
-    print_table("Scores", columns, rows, [index for index, column in enumerate(columns) if column in NUMERIC])
-    print_text("".join(f"{line}\n" for line in notes(report)))
+    print_section(table(report, per_image))
 
 
 def print_text(text: str) -> None:

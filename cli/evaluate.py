@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from dfsq.engines.engine import Engine
     from dfsq.evaluation.benchmarks import Benchmark
     from dfsq.evaluation.evaluator import Upscaled
+    from dfsq.report.findings import Findings
     from dfsq.report.gates import Check
     from dfsq.report.report import Report
 
@@ -131,6 +133,7 @@ def evaluate(
     _check_options(data, sets, hr, lr, len(models), max_drop)
 
     from dfsq.evaluation.evaluator import evaluate_bicubic
+    from dfsq.report.findings import Findings
     from dfsq.report.json_report import read_json
     from dfsq.report.report import ModelReport, Report
 
@@ -167,10 +170,12 @@ def evaluate(
     if bicubic:
         row = ModelReport("bicubic", "bicubic", scale, evaluate_bicubic(benchmarks))
         report = Report((*report.models, row))
-    write_reports(reports, report, "Evaluation", {}, gallery.strips() if gallery else (), checks)
+    strips = gallery.strips() if gallery else ()
+    findings = Findings(report, "Evaluation", checks=checks, strips=strips)
+    write_reports(reports, findings)
     if distributed.is_main():
-        _append_to_job_summary(report, checks, quiet)
-    _print(report, checks, stdout, per_image)
+        _append_to_job_summary(findings, quiet)
+    _print(replace(findings, per_image=per_image), stdout)
     for check in checks:
         if check.passed:
             note(str(check), quiet)
@@ -239,28 +244,31 @@ def _judge(
     return checks + (gates.against_baseline(report, baseline, tolerance) if baseline else [])
 
 
-def _print(report: Report, checks: list[Check], form: str | None, per_image: bool) -> None:
+def _print(findings: Findings, form: str | None) -> None:
     from dfsq.report.json_report import to_json
-    from dfsq.report.text import to_csv, to_markdown
+    from dfsq.report.markdown import to_markdown
+    from dfsq.report.sections import sections
+    from dfsq.report.spreadsheet import images, to_csv
 
     if form is None:
-        print_report(report, per_image)
+        print_report(findings.report, findings.per_image)
     elif form == "json":
-        click.echo(to_json(report, checks), nl=False)
+        click.echo(to_json(findings.report, findings.checks), nl=False)
     elif form == "csv":
-        print_text(to_csv(report))
+        print_text(to_csv(images(findings.report)))
     else:
-        print_text(to_markdown(report, checks, per_image))
+        print_text(to_markdown(sections(findings)))
 
 
-def _append_to_job_summary(report: Report, checks: list[Check], quiet: bool) -> None:
-    from dfsq.report.text import to_markdown
+def _append_to_job_summary(findings: Findings, quiet: bool) -> None:
+    from dfsq.report.markdown import to_markdown
+    from dfsq.report.sections import sections
 
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path:
         return
     try:
         with open(path, "a", encoding="utf-8", errors="backslashreplace") as summary:
-            summary.write(to_markdown(report, checks, title="dfsq eval") + "\n")
+            summary.write(to_markdown(sections(findings), "dfsq eval") + "\n")
     except OSError as error:
         note(f"cannot append to GITHUB_STEP_SUMMARY: {error.strerror or error}", quiet)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,7 @@ from dfsq.files import check_writable, write_atomically
 
 if TYPE_CHECKING:
     from dfsq.evaluation.benchmarks import Benchmark
-    from dfsq.report.gates import Check
-    from dfsq.report.pictures import Strip
-    from dfsq.report.report import Report
+    from dfsq.report.findings import Findings
 
 REPORT_SUFFIXES = (".json", ".csv", ".md", ".html")
 
@@ -78,26 +76,21 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def write_reports(
-    paths: Sequence[Path],
-    report: Report,
-    title: str,
-    facts: Mapping[str, str],
-    strips: Sequence[Strip] = (),
-    checks: Sequence[Check] = (),
-) -> None:
-    """Write ``report`` to every path in the format of its suffix."""
+def write_reports(paths: Sequence[Path], findings: Findings) -> None:
+    """Write a report of ``findings`` to every path in the format of its suffix."""
     from dfsq.report.html import to_html
     from dfsq.report.json_report import to_json
-    from dfsq.report.text import to_csv, to_markdown
+    from dfsq.report.markdown import to_markdown
+    from dfsq.report.sections import sections
+    from dfsq.report.spreadsheet import images, to_csv
 
     for path in paths:
         suffix = path.suffix.lower()
         if suffix == ".html":
-            write_atomically(path, to_html(report, title, facts, strips, checks))
+            write_atomically(path, to_html(sections(findings), findings.title))
         elif suffix == ".json":
-            write_atomically(path, to_json(report, checks))
+            write_atomically(path, to_json(findings.report, findings.checks))
         elif suffix == ".csv":
-            write_atomically(path, to_csv(report))
+            write_atomically(path, to_csv(images(findings.report)))
         else:
-            write_atomically(path, to_markdown(report, checks, title=title, facts=facts))
+            write_atomically(path, to_markdown(sections(findings), findings.title))

@@ -220,8 +220,9 @@ def quantize(
     from dfsq.evaluation import samples
     from dfsq.networks.multiply_adds import of_model
     from dfsq.quantizers import native
+    from dfsq.report.findings import Findings
     from dfsq.report.report import Report, bits_of
-    from dfsq.report.text import identity
+    from dfsq.report.sections.scores import identity
 
     device = prepare(device, compile_, quiet)
     recipe = calibration.recipe(recipe_name, **changes)
@@ -291,7 +292,8 @@ def quantize(
             "multiply_adds": share_document(shares),
         }
         report = Report(scored, details)
-        write_reports(reports, report, f"{names[0]} at {bits_of(scored[1])}", facts, gallery.strips(), checks)
+        title = f"{names[0]} at {bits_of(scored[1])}"
+        write_reports(reports, Findings(report, title, facts, checks, gallery.strips()))
     print_table(f"Wrote {output}", ("", ""), list(facts.items()))
     if recipe.avg_bits is not None:
         print_table("Allocation", ("layer", "weight bits", "activation bits"), _allocation(quantized), (1, 2))

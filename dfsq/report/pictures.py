@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from base64 import b64encode
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw
 
 from dfsq.evaluation.bicubic import upscale
+from dfsq.printable import printable
 
 Image = NDArray[Any]
 DETAIL = 96
@@ -26,6 +29,20 @@ class Strip:
 
     title: str
     pictures: tuple[tuple[str, bytes], ...]
+
+    @property
+    def caption(self) -> str:
+        """Which image."""
+        return self.title
+
+    def html(self) -> str:
+        """All versions beside each other."""
+        figures = (
+            f'<figure><img alt="{escape(printable(caption))}" height={2 * DETAIL} src="{data_link(data)}">'
+            f"<figcaption>{escape(printable(caption))}</figcaption></figure>"
+            for caption, data in self.pictures
+        )
+        return f"<div class=strip>{''.join(figures)}</div>"
 
 
 def strip(title: str, lr: Image, hr: Image, first: Image, second: Image, captions: tuple[str, str]) -> Strip:
@@ -43,6 +60,11 @@ def strip(title: str, lr: Image, hr: Image, first: Image, second: Image, caption
     pictures += [(caption, png(image[window])) for caption, image in versions]
     pictures.append((f"difference ×{GAIN}", png(exaggerated[window])))
     return Strip(title, tuple(pictures))
+
+
+def data_link(data: bytes, kind: str = "image/png") -> str:
+    """``data`` as a link that holds it."""
+    return f"data:{kind};base64,{b64encode(data).decode()}"
 
 
 def png(image: Image) -> bytes:

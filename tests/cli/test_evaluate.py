@@ -58,8 +58,9 @@ def test_csv_and_markdown_alone_on_stdout(dfsq: Callable, artifact: str) -> None
         (artifact, "img1"),
     ]
     markdown = dfsq("eval", "model.pth", *BENCHMARK, "--md").out.splitlines()
-    assert markdown[0] == "| model | bits | set | Y-PSNR | SSIM | RGB-PSNR |"
-    assert markdown[2].startswith("| model.pth | FP32 | Set5 ×2 | ")
+    assert markdown[:2] == ["### Scores", ""]
+    assert markdown[2] == "| model | bits | set | Y-PSNR | SSIM | RGB-PSNR |"
+    assert markdown[4].startswith("| model.pth | FP32 | Set5 ×2 | ")
 
 
 def test_per_image_rows(dfsq: Callable) -> None:

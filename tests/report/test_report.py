@@ -11,11 +11,16 @@ from PIL import Image
 from dfsq.errors import UsageError
 from dfsq.evaluation.results import ImageResult, Scores, SetResult
 from dfsq.report import gates
+from dfsq.report.findings import Findings
 from dfsq.report.html import to_html
 from dfsq.report.json_report import read_json, to_json
+from dfsq.report.markdown import to_markdown
 from dfsq.report.pictures import strip
 from dfsq.report.report import ModelReport, Report
-from dfsq.report.text import table, to_csv, to_markdown
+from dfsq.report.section import texts
+from dfsq.report.sections import sections
+from dfsq.report.sections.scores import table
+from dfsq.report.spreadsheet import images, to_csv
 
 
 def model(name: str, *psnrs: float, bits: int | None = None) -> ModelReport:
@@ -37,15 +42,15 @@ def test_means_and_drops() -> None:
 
 
 def test_table() -> None:
-    columns, rows = table(REPORT)
-    assert columns == ("model", "bits", "set", "Y-PSNR", "SSIM", "RGB-PSNR", "drop")
-    assert rows == [
+    section = table(REPORT)
+    assert [column.name for column in section.columns] == ["model", "bits", "set", "Y-PSNR", "SSIM", "RGB-PSNR", "drop"]
+    assert [texts(row) for row in section.rows] == [
         ("full.pth", "FP32", "Set5 ×2", "39.00", "0.9000", "37.00", "–"),
         ("low|bits.safetensors", "W4A4", "Set5 ×2", "38.25", "0.9000", "36.25", "+0.750"),
     ]
-    columns, rows = table(REPORT, per_image=True)
-    assert [row[3] for row in rows] == ["img0", "img1", "mean"] * 2
-    assert {len(row) for row in rows} == {len(columns)}
+    section = table(REPORT, per_image=True)
+    assert [row[3] for row in section.rows] == ["img0", "img1", "mean"] * 2
+    assert {len(row) for row in section.rows} == {len(section.columns)}
 
 
 def test_json_round_trip_and_infinity(tmp_path: Path) -> None:
@@ -67,20 +72,20 @@ def test_json_of_another_schema_is_refused(tmp_path: Path) -> None:
 
 
 def test_csv_is_unrounded() -> None:
-    rows = list(csv.DictReader(io.StringIO(to_csv(Report((model("a", 1 / 3),))))))
+    rows = list(csv.DictReader(io.StringIO(to_csv(images(Report((model("a", 1 / 3),)))))))
     assert float(rows[0]["psnr_y"]) == 1 / 3
     assert rows[0]["w_bits"] == ""
 
 
 def test_markdown_escapes_what_would_break_its_table() -> None:
-    lines = to_markdown(REPORT, title="Title", facts={"size": "1 kB"}).splitlines()
+    lines = to_markdown(sections(Findings(REPORT, facts={"size": "1 kB"})), "Title").splitlines()
     assert lines[0] == "## Title"
     assert "| size | 1 kB |" in lines
     assert any(line.startswith("| low\\|bits.safetensors | W4A4 |") for line in lines)
 
 
 def test_html_is_self_contained_and_escaped() -> None:
-    page = to_html(Report((model("<b>.pth", 38.0),)), "a & b", {"size": "1 < 2"})
+    page = to_html(sections(Findings(Report((model("<b>.pth", 38.0),)), facts={"size": "1 < 2"})), "a & b")
     assert "<b>" not in page
     assert "&lt;b&gt;.pth" in page
     assert "a &amp; b" in page

@@ -1,0 +1,14 @@
+"""How the result came about."""
+
+from __future__ import annotations
+
+from dfsq.report.findings import Findings, Part
+from dfsq.report.section import CAPTIONS, Section
+
+
+def facts(findings: Findings) -> Section | None:
+    """A row per fact."""
+    return Section("", CAPTIONS, tuple(findings.facts.items())) if findings.facts else None
+
+
+PART = Part(10, facts)
