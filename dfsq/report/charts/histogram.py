@@ -1,0 +1,62 @@
+"""How values of an activation are distributed, and the points that they are rounded to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dfsq.report.charts import svg
+
+_LEFT, _TOP, _BOTTOM, _HEIGHT, _WIDTH = 52, 30, 24, 220, 420
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts between edges on a logarithmic scale, with a line at every quantization point."""
+
+    caption: str
+    edges: Sequence[float]
+    """Ascending; one more than there are counts."""
+    counts: Sequence[float]
+    points: Sequence[float] = ()
+    """Quantization points in the units of the edges; those outside are drawn too."""
+
+    def html(self) -> str:
+        """The chart."""
+        span = (*self.edges, *self.points)
+        # The outermost points are seen whole.
+        x = svg.scale(min(span, default=0.0), max(span, default=1.0), _LEFT + 3, _WIDTH - 3)
+        high = max(1, math.ceil(math.log10(max(1.0, *self.counts, 1.0))))
+        y = svg.scale(0, high, _HEIGHT - _BOTTOM, _TOP)
+        elements = [svg.label(0, 12, "count"), *svg.legend(("values", "points"), _LEFT, 12)]
+        for power in range(high + 1):
+            elements.append(svg.line(_LEFT, y(power), _WIDTH, y(power), "grid"))
+            elements.append(svg.label(_LEFT - 6, y(power) + 4, _power(power), "end"))
+        for low, up, count in zip(self.edges, self.edges[1:], self.counts, strict=False):
+            if count > 0:
+                top = y(max(math.log10(count), 0.02))
+                told = f"{low:.4g} to {up:.4g}: {count:,.0f}"
+                elements.append(svg.bar(x(low), top, max(x(up) - x(low) - 0.3, 0.5), y(0) - top, "c0", told))
+        for point in self.points:
+            elements.append(svg.line(x(point), _TOP, x(point), y(0), "point", f"point {point:.4g}"))
+        for value in svg.ticks(min(span, default=0.0), max(span, default=1.0)):
+            if min(span, default=0.0) <= value <= max(span, default=1.0):
+                elements.append(svg.label(x(value), _HEIGHT - 6, svg.shown(value), "middle"))
+        return svg.chart(_WIDTH, _HEIGHT, self._words(), elements)
+
+    def _words(self) -> str:
+        """What a reader who does not see it is told: the range, where half of the values lie, and all points."""
+        total, half, seen = sum(self.counts), None, 0.0
+        for low, up, count in zip(self.edges, self.edges[1:], self.counts, strict=False):
+            seen += count
+            if total and seen >= total / 2:
+                half = f", half of them up to {(low + up) / 2:.4g}"
+                break
+        span = f"{total:,.0f} values from {self.edges[0]:.4g} to {self.edges[-1]:.4g}" if self.edges else "no values"
+        points = f"; {len(self.points)} points: {', '.join(f'{each:.4g}' for each in self.points)}"
+        return f"{self.caption}: {span}{half or ''}{points if self.points else ''}"
+
+
+def _power(power: int) -> str:
+    return f"{10**power:,}" if power < 4 else f"1e{power}"
