@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from dfsq.engines.description import Description
 from dfsq.errors import UsageError
 from dfsq.evaluation.results import ImageResult, Scores, SetResult
 from dfsq.files import read_small
@@ -21,6 +22,23 @@ SCHEMA = "dfsq-eval/1"
 _MOST_BYTES = 32_000_000
 """A line of a hundred bytes per model and image comes to far less."""
 _PSNR, _SSIM = Limits(-1000, 1000), Limits(-1, 1)
+
+
+_REPORT = ("schema", "dfsq", "models", "gates")
+"""Keys of a document; all others are details."""
+_MODEL = (
+    "name",
+    "network",
+    "scale",
+    "w_bits",
+    "a_bits",
+    "bytes",
+    "engine",
+    "artifact",
+    "seconds_per_megapixel",
+    "sets",
+)
+"""Keys of a model; all others tell how it was identified."""
 
 
 def to_json(report: Report, checks: Sequence[Check] = ()) -> str:
@@ -37,7 +55,10 @@ def to_json(report: Report, checks: Sequence[Check] = ()) -> str:
 
 
 def read_json(path: Path) -> Report:
-    """Read back what :func:`to_json` wrote. Raises :class:`UsageError` for a file that is no such report."""
+    """Read back what :func:`to_json` wrote: the same report, but for what it does not hold, the gates' verdicts.
+
+    Raises :class:`UsageError` for a file that is no such report.
+    """
     content = read_small(path, _MOST_BYTES, "report")
     try:
         document = _Reader(json.loads(content, parse_constant=_refuse))
@@ -46,13 +67,14 @@ def read_json(path: Path) -> Report:
             raise UsageError(f"{path} has schema {schema[:60]!r}, this dfsq reads {SCHEMA}; write it again")
         models = tuple(_read_model(model) for model in document.objects("models"))
         _refuse_twice(models)
-        return Report(models)
+        return Report(models, document.rest(_REPORT))
     # A number may have more digits than Python converts, or a list be in a list in a list …
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise UsageError(f"{path} is no report of dfsq eval --json ({_reason(error)}); write it again") from error
 
 
 def _model(report: Report, model: ModelReport) -> dict[str, Any]:
+    known = {"artifact": model.artifact, "seconds_per_megapixel": model.seconds}
     sets = []
     for each in model.sets:
         drop = report.drop(model, each.name)
@@ -74,6 +96,7 @@ def _model(report: Report, model: ModelReport) -> dict[str, Any]:
         "bytes": model.size,
         "engine": None if model.engine is None else asdict(model.engine),
         **model.identified,
+        **{key: value for key, value in known.items() if value is not None},
         "sets": sets,
     }
 
@@ -101,6 +124,22 @@ class _Reader:
     def number_or_null(self, key: str, allowed: Limits) -> float | None:
         return None if self._values[key] is None else self.number(key, allowed)
 
+    def optional_number(self, key: str, allowed: Limits) -> float | None:
+        """None where there is none."""
+        return self.number(key, allowed) if key in self._values else None
+
+    def texts(self, names: Iterable[str]) -> list[str]:
+        return [self.text(name) for name in names]
+
+    def object(self, key: str) -> _Reader | None:
+        """None where it is null or, as in earlier versions, not there."""
+        value = self._values.get(key)
+        return None if value is None else _Reader(value)
+
+    def rest(self, known: Sequence[str]) -> dict[str, Any]:
+        """All other keys."""
+        return {key: value for key, value in self._values.items() if key not in known}
+
     def objects(self, key: str) -> list[_Reader]:
         value = self._values[key]
         if not isinstance(value, list) or not value:
@@ -118,10 +157,37 @@ def _read_model(model: _Reader) -> ModelReport:
     )
     _refuse_twice(sets)
     w_bits, a_bits = (model.number_or_null(key, Limits(1, 64)) for key in ("w_bits", "a_bits"))
-    size = model.number_or_null("bytes", Limits(0, 2**63))
-    return ModelReport(
-        model.text("name"), model.text("network"), scale, sets, w_bits, a_bits, None if size is None else int(size)
+    size, engine, artifact = (
+        model.number_or_null("bytes", Limits(0, 2**63)),
+        model.object("engine"),
+        model.object("artifact"),
     )
+    return ModelReport(
+        name=model.text("name"),
+        network=model.text("network"),
+        scale=scale,
+        sets=sets,
+        w_bits=w_bits,
+        a_bits=a_bits,
+        size=None if size is None else int(size),
+        engine=None if engine is None else Description(*engine.texts(each.name for each in fields(Description))),
+        identified=_read_identified(model),
+        artifact=None if artifact is None else artifact.rest(()),
+        seconds=model.optional_number("seconds_per_megapixel", Limits(0, math.inf)),
+    )
+
+
+def _read_identified(model: _Reader) -> dict[str, Any]:
+    """What says how a network was identified, if anything does."""
+    identified = model.rest(_MODEL)
+    if identified:
+        found = model.object("found")
+        if found is None:
+            raise TypeError("found is null or missing")
+        found.texts(found.rest(()))
+        model.number("rgb_range", Limits(0, math.inf))
+        model.number("channels", Limits(1, 3))
+    return identified
 
 
 def _read_image(image: _Reader) -> ImageResult:

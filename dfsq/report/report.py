@@ -30,6 +30,11 @@ class ModelReport:
     """What computed the scores; None for bicubic interpolation, and in reports of earlier versions."""
     identified: Mapping[str, Any] = field(default_factory=dict)
     """Range and channels of the network, what the plausibility check gave, and how each was found; JSON types only."""
+    artifact: Mapping[str, Any] | None = None
+    """Header of the artifact and, under ``parts``, the bytes of what it is made of; JSON types only. None for anything
+    else."""
+    seconds: float | None = None
+    """What the engine takes for a megapixel of its output; None in torch, where quantized networks are emulated."""
 
     def set(self, name: str) -> SetResult | None:
         """Result on the set called ``name``, if there is one."""

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from dfsq.engines.description import Description
 from dfsq.errors import UsageError
 from dfsq.evaluation.results import ImageResult, Scores, SetResult
 from dfsq.report import gates
 from dfsq.report.gates import Check
 from dfsq.report.json_report import read_json, to_json
 from dfsq.report.report import ModelReport, Report
+from dfsq.report.sections.scores import notes
 
 
 def report(*psnrs: float, names: str = "abcdef", scale: int = 2, supplied: bool = True) -> Report:
@@ -103,13 +105,21 @@ def changed(document: Any, path: tuple[Any, ...], change: Callable[[Any, Any], o
 
 
 DOCUMENT = json.loads(to_json(NOW))
+KNOWN = replace(
+    NOW.models[0],
+    engine=Description("openvino", "2026.4.1", "f32", "AVX2"),
+    identified={"rgb_range": 255.0, "channels": 3, "found": {"scale": "shapes"}, "fidelity": 31.5},
+    artifact={"parts": {"codes": 1}},
+    seconds=0.5,
+)
+WHOLE = json.loads(to_json(Report((KNOWN,))))
 REQUIRED = [path for path in places(DOCUMENT)[1:] if path[0] in ("schema", "models")]
 
 
 @pytest.mark.parametrize("value", [None, "abc", -1, [], {}, 10**30, True, math.nan, math.inf, [[[]]]], ids=repr)
 def test_any_value_anywhere_is_read_or_refused_in_one_line(tmp_path: Path, value: object) -> None:
-    for path in REQUIRED:
-        document = changed(DOCUMENT, path, lambda where, key: where.__setitem__(key, value))
+    for path in (path for path in places(WHOLE)[1:] if path[0] in ("schema", "models")):
+        document = changed(WHOLE, path, lambda where, key: where.__setitem__(key, value))
         (tmp_path / "r.json").write_text(json.dumps(document))
         try:
             found = read_json(tmp_path / "r.json")
@@ -120,6 +130,7 @@ def test_any_value_anywhere_is_read_or_refused_in_one_line(tmp_path: Path, value
             scores = [image.scores for model in found.models for each in model.sets for image in each.images]
             assert scores
             assert not any(math.isnan(each) for score in scores for each in vars(score).values())
+            assert notes(found)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dfsq.engines.description import Description
 from dfsq.errors import UsageError
 from dfsq.evaluation.results import ImageResult, Scores, SetResult
 from dfsq.report import gates
@@ -60,6 +62,45 @@ def test_json_round_trip_and_infinity(tmp_path: Path) -> None:
     document = json.loads(to_json(PERFECT))
     assert document["models"][0]["sets"][0]["psnr_y"] is None
     assert document["models"][1]["sets"][0]["drop"]["psnr_y"] == 0.0
+
+
+FULL = Report(
+    (
+        ModelReport(
+            name="a",
+            network="edsr",
+            scale=2,
+            sets=(SetResult("Set5", 2, False, (ImageResult("x", Scores(math.inf, 1.0, 50.5, 0.25)),)),),
+            w_bits=3.5,
+            a_bits=4,
+            size=12345,
+            engine=Description("openvino", "2026.4.1", "int8/f32", "AVX2"),
+            identified={"rgb_range": 255.0, "channels": 3, "found": {"scale": "shapes"}, "fidelity": 31.5},
+            artifact={"layers": {"body.0": {"w_bits": 4, "a_bits": None}}, "parts": {"codes": 10, "other": 2}},
+            seconds=0.25,
+        ),
+        model("b", 30.0),
+    ),
+    {"seconds": {"b": 1.5}, "recipes": [{"name": "fast", "skip": []}], "nothing": None, "quantization": {"x": [1, 2]}},
+)
+
+
+def filled(value: object) -> bool:
+    """Whether a field says something that its default does not."""
+    return value not in (None, {}, (), [], "")
+
+
+def test_every_field_of_a_report_survives_json(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text(to_json(FULL, gates.max_drop(FULL, 0.5)))
+    found = read_json(tmp_path / "r.json")
+    for each in dataclasses.fields(Report):
+        assert filled(getattr(FULL, each.name)), f"{each.name} is not tried"
+        assert getattr(found, each.name) == getattr(FULL, each.name), each.name
+    for each in dataclasses.fields(ModelReport):
+        assert filled(getattr(FULL.models[0], each.name)), f"{each.name} is not tried"
+        for before, after in zip(FULL.models, found.models, strict=True):
+            assert getattr(after, each.name) == getattr(before, each.name), each.name
+    assert to_json(found) == to_json(FULL)
 
 
 def test_json_of_another_schema_is_refused(tmp_path: Path) -> None:
