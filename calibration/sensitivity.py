@@ -6,7 +6,7 @@ the output by that place. Its expectation needs no labels: with random signs v, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,6 +19,9 @@ from dfsq import distributed
 from dfsq.errors import UsageError
 from dfsq.model import SRModel
 from dfsq.nn import channel_axis
+
+Hear = Callable[[str, Tensor], None]
+"""Is told ``inputs`` or ``outputs``, and the gradient there."""
 
 _NO_GRADIENTS = (
     "the network takes no gradients ({}), which `compensation`, `feedback`, `avg_bits` and `max_drop` need; "
@@ -67,10 +70,20 @@ def _squares(model: SRModel, names: Sequence[str], image: Tensor, seed: int) -> 
     Each is taken when it passes: all of them at once would be as large as all maps.
     """
     sums: dict[tuple[str, str], Tensor] = {}
+    axes = {name: channel_axis(model.net.get_submodule(name)) for name in names}
+    values = gradients(model, {name: partial(_add, sums, name, axis) for name, axis in axes.items()}, image, seed)
+    return {key: each.cpu() / values for key, each in sums.items()}
+
+
+def gradients(model: SRModel, hear: Mapping[str, Hear], image: Tensor, seed: int) -> int:
+    """Take the gradient Jᵀv of one ``image`` ``(1, 3, h, w)`` in 0–1, for random signs v that follow from ``seed``.
+
+    ``hear`` is told it where layers, by name, read and write: ``inputs`` or ``outputs``, and a tensor of that shape.
+    Returns how many values the output has. Raises :class:`UsageError` for a network that takes no gradients.
+    """
     handles: list[RemovableHandle] = []
-    for name in names:
-        layer = model.net.get_submodule(name)
-        handles += _listen(layer, partial(_add, sums, name, channel_axis(layer)))
+    for name, each in hear.items():
+        handles += _listen(model.net.get_submodule(name), each)
     try:
         with torch.inference_mode(False), torch.enable_grad():
             image = image.clone().requires_grad_()
@@ -87,7 +100,7 @@ def _squares(model: SRModel, names: Sequence[str], image: Tensor, seed: int) -> 
     finally:
         for handle in handles:
             handle.remove()
-    return {key: each.cpu() / output.numel() for key, each in sums.items()}
+    return int(output.numel())
 
 
 def _add(sums: dict[tuple[str, str], Tensor], name: str, axis: int, side: str, gradient: Tensor) -> None:
@@ -95,7 +108,7 @@ def _add(sums: dict[tuple[str, str], Tensor], name: str, axis: int, side: str, g
     sums[name, side] = sums.get((name, side), 0) + rows.T @ rows
 
 
-def _listen(layer: nn.Module, hear: Callable[[str, Tensor], None]) -> list[RemovableHandle]:
+def _listen(layer: nn.Module, hear: Hear) -> list[RemovableHandle]:
     """Have ``hear`` be told ``inputs`` and ``outputs`` of ``layer``, and the gradient there."""
 
     def listen(x: Tensor, side: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
+from cli.analyze import analyze
 from cli.compare import compare
 from cli.console import tell
 from cli.demo import demo
@@ -44,7 +45,7 @@ def group() -> None:
     """Quantize pretrained super-resolution networks to 8…2 bits, and measure what that costs."""
 
 
-for command in (quantize, evaluate, compare, upscale, export, inspect, networks, recipes, demo):
+for command in (quantize, evaluate, analyze, compare, upscale, export, inspect, networks, recipes, demo):
     group.add_command(command)
 
 

@@ -13,6 +13,7 @@ from dfsq.files import check_writable, write_atomically
 if TYPE_CHECKING:
     from dfsq.evaluation.benchmarks import Benchmark
     from dfsq.report.findings import Findings
+    from dfsq.report.section import Section
 
 REPORT_SUFFIXES = (".json", ".csv", ".md", ".html")
 
@@ -94,3 +95,23 @@ def write_reports(paths: Sequence[Path], findings: Findings) -> None:
             write_atomically(path, to_csv(images(findings.report)))
         else:
             write_atomically(path, to_markdown(sections(findings), findings.title))
+
+
+def write_sections(
+    paths: Sequence[Path], sections: Sequence[Section], title: str, document: str, rows: Section
+) -> None:
+    """Write ``sections`` to every path in the format of its suffix: as JSON ``document``, as CSV the table ``rows``."""
+    from dfsq.report.html import to_html
+    from dfsq.report.markdown import to_markdown
+    from dfsq.report.spreadsheet import to_csv
+
+    for path in paths:
+        suffix = path.suffix.lower()
+        if suffix == ".html":
+            write_atomically(path, to_html(sections, title))
+        elif suffix == ".json":
+            write_atomically(path, document)
+        elif suffix == ".csv":
+            write_atomically(path, to_csv(rows))
+        else:
+            write_atomically(path, to_markdown(sections, title))

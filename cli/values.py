@@ -19,16 +19,16 @@ class Number(click.ParamType):  # type: ignore[type-arg] # generic since click 8
     def __init__(self, kind: type[int] | type[float], limits: Limits, word: str | None = None) -> None:
         self._kind = kind
         self._limits = limits
-        self._word = word
+        self.word = word
         self.name = "integer" if kind is int else "float"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The number that ``value`` spells in ASCII. Raises :class:`click.BadParameter`."""
-        if not isinstance(value, str) or value == self._word:
+        if not isinstance(value, str) or value == self.word:
             return value
         if not (_WHOLE if self._kind is int else _DECIMAL).fullmatch(value):
             whole = "no whole number" if self._kind is int else "no number"
-            what = whole if self._word is None else f"neither a number nor {self._word!r}"
+            what = whole if self.word is None else f"neither a number nor {self.word!r}"
             self.fail(f"{_short(value)} is {what}; choose {self._limits}", param, ctx)
         # A number with more digits than Python converts is out of range as well.
         number = self._kind(value) if len(value) < 1000 else float("inf")

@@ -9,14 +9,13 @@ from typing import cast
 from scipy.stats import spearmanr
 from torch import nn
 
-from calibration import sensitivity
 from calibration.analysis.parts import Exchange, Part, check_twins, quantized_parts, quantizer_of
+from calibration.analysis.prediction import predicted_errors
 from calibration.analysis.proposal import Proposal, propose
 from calibration.analysis.scenes import Scenes
 from calibration.analysis.signals import Signal, observe, weight_sqnr
 from calibration.layers import Layer
 from calibration.progress import Progress, silent
-from calibration.sensitivity import Sensitivity
 from dfsq import distributed
 from dfsq.errors import UsageError
 from dfsq.evaluation.benchmarks import Benchmark
@@ -30,6 +29,8 @@ class LayerAnalysis:
     """One quantized layer, or place between layers."""
 
     name: str
+    position: int
+    """In the network, from 0."""
     kind: str
     """Class of the layer or place in full precision."""
     shape: tuple[int, ...]
@@ -77,6 +78,8 @@ class Analysis:
     """Likewise of the quantized network."""
     error: float
     """Mean squared difference of its output from that in full precision, values in 0–1."""
+    rest: float
+    """What of that remains with all these layers in full precision: training may change more than it quantizes."""
     images: tuple[str, ...]
     """Names of the images; of each its middle counts."""
     unreached: tuple[str, ...]
@@ -117,7 +120,7 @@ def analyze(full: SRModel, quantized: SRModel, images: Benchmark, progress: Prog
     scenes = Scenes(full, images)
     signals = observe(full, parts, scenes.lr)
     reached = [name for name in parts if signals[name].reached]
-    known = _sensitivities(full, reached, scenes, progress)
+    predicted = _predicted(full, {name: parts[name] for name in reached}, scenes, progress)
     lifted = Exchange(quantized, {name: full.net.get_submodule(name) for name in parts})
     lowered = Exchange(full, parts)
     whole = scenes.seen(quantized)
@@ -137,15 +140,16 @@ def analyze(full: SRModel, quantized: SRModel, images: Benchmark, progress: Prog
     layers = [
         _layer(
             name,
+            position,
             full.net.get_submodule(name),
             parts[name],
             signals[name],
-            known.get(name),
+            predicted.get(name),
             costs[name],
             multiply_adds.get(name, 0.0),
             behind.get(name),
         )
-        for name in reached
+        for position, name in enumerate(reached)
     ]
     layers.sort(key=lambda each: -each.removed)  # scores are noisier: they compare with HR
 
@@ -153,6 +157,8 @@ def analyze(full: SRModel, quantized: SRModel, images: Benchmark, progress: Prog
         with lifted.of(names) as model:
             return scenes.full - scenes.seen(model).psnr
 
+    with lifted.of(parts) as model:
+        rest = scenes.seen(model).error
     worst = [each.name for each in layers if each.removed > 0]
     assert quantized.quantization is not None
     recipe, drop = quantized.quantization.recipe, scenes.full - whole.psnr
@@ -162,39 +168,39 @@ def analyze(full: SRModel, quantized: SRModel, images: Benchmark, progress: Prog
         scenes.full,
         whole.psnr,
         whole.error,
+        rest,
         tuple(pair.name for pair in images.pairs),
         tuple(name for name in parts if name not in reached),
         proposal,
     )
 
 
-def _sensitivities(
-    full: SRModel, names: Sequence[str], scenes: Scenes, progress: Progress
-) -> Mapping[str, Sensitivity]:
-    """Those of the layers called ``names``; none where the network takes no gradients."""
+def _predicted(full: SRModel, parts: Mapping[str, Part], scenes: Scenes, progress: Progress) -> Mapping[str, float]:
+    """Errors of the layers by their sensitivity; none where the network takes no gradients."""
     try:
-        return sensitivity.measure(full, names, scenes.lr, 0, progress)
+        return predicted_errors(full, parts, scenes.lr, progress)
     except UsageError:
         return {}
 
 
 def _layer(
     name: str,
+    position: int,
     layer: nn.Module,
     part: Part,
     signal: Signal,
-    known: Sensitivity | None,
+    predicted: float | None,
     cost: _Cost,
     multiply_adds: float,
     behind: int | None,
 ) -> LayerAnalysis:
     """All figures; ``behind``: bits of the place that an input without a quantizer comes from."""
-    predicted = None if known is None else signal.predicted(known)
     low, high = signal.range
     quantizer = quantizer_of(part)
     weight = None if isinstance(part, InputQuantizer) else part.quantized_weight
     return LayerAnalysis(
         name=name,
+        position=position,
         kind=type(layer).__name__,
         shape=() if weight is None else tuple(weight.codes.shape),
         parameters=sum(each.numel() for each in layer.parameters()),

@@ -23,10 +23,12 @@ class Histogram:
 
     edges: tuple[float, ...]
     """Of the bins, one more than these, ascending."""
-    shares: tuple[float, ...]
-    """Of all values, in 0–1."""
+    counts: tuple[float, ...]
+    """Of values, by bin."""
     levels: tuple[float, ...]
     """How many there are in each bin, of a channel on average."""
+    points: tuple[float, ...]
+    """All levels that any channel has, ascending."""
     units: str
 
 
@@ -59,8 +61,9 @@ def histogram(full: SRModel, part: Part, name: str, images: Sequence[Tensor], bi
     by_channel = isinstance(quantizer, SubsetQuantizer) and quantizer.fixed is None
     return Histogram(
         tuple(torch.linspace(low, high, bins + 1).tolist()),
-        tuple((counts / len(values)).tolist()),
+        tuple(counts.tolist()),
         tuple((level_counts / len(levels)).tolist()),
+        tuple(sorted(set(levels.flatten().tolist()))),
         "of each channel's spread" if by_channel else "of the input",
     )
 

@@ -62,11 +62,10 @@ class Scenes:
 
     def _psnr(self, output: Tensor, index: int, model: SRModel) -> float:
         """By the protocol of :func:`dfsq.evaluate`."""
-        values = output[0].double().cpu()
         if model.info.channels == 3:
-            luma = rgb_to_y((values * 255).clamp(0, 255).round())
+            luma = rgb_to_y((output[0] * 255).clamp(0, 255).round().double().cpu())
         else:
-            luma = (rgb_to_ycbcr(values[None])[0, :1] * 255).clamp(0, 255).round()
+            luma = (rgb_to_ycbcr(output)[0, :1].double().cpu() * 255).clamp(0, 255).round()
         border = slice(self._scale, -self._scale)
         return psnr(luma[:, border, border], self._luma[index][:, border, border])
 

@@ -1,4 +1,4 @@
-"""What quantized layers are given on images, how precisely they take it, and what that is predicted to cost."""
+"""What quantized layers are given on images, and how precisely they take it."""
 
 from __future__ import annotations
 
@@ -13,45 +13,30 @@ from torch import Tensor, nn
 
 from calibration.analysis.parts import Part, quantizer_of
 from calibration.layers import Layer
-from calibration.sensitivity import Sensitivity
 from dfsq.model import SRModel
-from dfsq.nn import QuantizedLayer, channel_axis
+from dfsq.nn import QuantizedLayer
 
 
 class Signal:
-    """What one layer or place is given in full precision, and what its quantized counterpart makes of that."""
+    """What one layer or place is given in full precision, and how precisely its quantized counterpart takes it."""
 
-    def __init__(self, part: Part, axis: int) -> None:
-        """``part``: a quantized layer, or what quantizes a place; ``axis``: that of its channels."""
-        self._part = part
+    def __init__(self, part: Part) -> None:
         self._quantizer = quantizer_of(part)
-        self._axis = axis
         self._power, self._noise = 0.0, 0.0
-        self._errors: Tensor | float = 0.0
-        self._rows = 0
         self._ranges: list[tuple[float, float]] = []
-        self._given: Tensor | None = None
 
-    def see_input(self, x: Tensor) -> None:
+    def see(self, x: Tensor) -> None:
         """``x``: what the layer in full precision is given for one image; several times where it is called so often."""
-        self._given = x
         self._ranges.append((float(x.amin()), float(x.amax())))
         if self._quantizer is not None:
             exact = self._quantizer.rescaled(x).double()
             self._power += float(exact.square().sum())
             self._noise += float((self._quantizer(x) - exact).square().sum())
 
-    def see_output(self, y: Tensor) -> None:
-        """``y``: what it makes of that."""
-        assert self._given is not None
-        error = (self._part(self._given) - y).movedim(self._axis, -1).flatten(0, -2).double()
-        self._errors = self._errors + (error.T @ error).cpu()
-        self._rows += len(error)
-
     @property
     def reached(self) -> bool:
         """Whether any image came by."""
-        return bool(self._rows)
+        return bool(self._ranges)
 
     @property
     def sqnr(self) -> float | None:
@@ -69,13 +54,6 @@ class Signal:
         widths = [high - low for low, high in self._ranges]
         return pstdev(widths) / (fmean(widths) or 1.0)
 
-    def predicted(self, sensitivity: Sensitivity) -> float:
-        """Mean squared error of the network's output from that of the layer, to first order, values in 0–1.
-
-        Errors count as if they were independent from position to position.
-        """
-        return float((sensitivity.outputs * (self._errors / self._rows)).sum())
-
 
 @torch.inference_mode()
 def observe(full: SRModel, parts: Mapping[str, Part], images: Sequence[Tensor]) -> dict[str, Signal]:
@@ -84,9 +62,8 @@ def observe(full: SRModel, parts: Mapping[str, Part], images: Sequence[Tensor]) 
     handles = []
     for name, part in parts.items():
         layer = full.net.get_submodule(name)
-        signal = signals[name] = Signal(part, channel_axis(layer))
-        handles.append(layer.register_forward_pre_hook(partial(_before, signal)))
-        handles.append(layer.register_forward_hook(partial(_after, signal)))
+        signals[name] = Signal(part)
+        handles.append(layer.register_forward_pre_hook(partial(_see, signals[name])))
     try:
         for image in images:
             full(image)
@@ -110,9 +87,5 @@ def decibels(power: float, noise: float) -> float:
     return 10 * math.log10(power / noise) if power and noise else math.inf
 
 
-def _before(signal: Signal, _layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-    signal.see_input(inputs[0].clone())  # others may change it afterwards
-
-
-def _after(signal: Signal, _layer: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> None:
-    signal.see_output(output)
+def _see(signal: Signal, _layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+    signal.see(inputs[0])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -11,8 +12,18 @@ from calibration.methods.planned import Planned
 from calibration.methods.run import Calibration
 from calibration.models import copied
 from calibration.progress import Progress, silent
-from calibration.recipes.recipe import Recipe
+from calibration.recipes.recipe import METHODS, Recipe
 from dfsq.model import SRModel
+
+
+def is_folded(recipe: Mapping[str, Any]) -> bool:
+    """Whether ``recipe``, as an artifact holds it, folds factors of channels into layers: the checkpoint then is in
+    other units than the artifact."""
+    method = METHODS.get(recipe.get("method", ""))
+    if method is None or not issubclass(method, Planned):
+        return False
+    values = {name: recipe[name] for name in method.choices() if name in ("target", "compensation") and name in recipe}
+    return method.of(values).folds
 
 
 def in_units_of(
