@@ -94,9 +94,9 @@ def first(held_out: Benchmark, count: int) -> Benchmark:
 
 
 def _divided(
-    scale: int, images: tuple[Path, ...], quiet: bool, is_lr: bool, *, patch_size: int = 192, seed: int = 0
+    scale: int, images: tuple[Path, ...], quiet: bool, is_lr: bool, *, patch_size: int = 1, seed: int = 0
 ) -> tuple[list[Path | Image], Benchmark]:
-    """Images to calibrate on, and some set aside."""
+    """Images to calibrate on, if patches of a size are needed, and some set aside."""
     import calibration
     from dfsq.evaluation import samples
 

@@ -159,7 +159,7 @@ def analyze(full: SRModel, quantized: SRModel, images: Benchmark, progress: Prog
 
     with lifted.of(parts) as model:
         rest = scenes.seen(model).error
-    worst = [each.name for each in layers if each.removed > 0]
+    worst = {each.name: min(each.w_bits or 8, each.a_bits or 8) for each in layers if each.removed > 0}
     assert quantized.quantization is not None
     recipe, drop = quantized.quantization.recipe, scenes.full - whole.psnr
     proposal = propose(worst, len(layers), drop, drop_without, recipe, progress)

@@ -29,7 +29,7 @@ class Proposal:
 
 
 def propose(
-    worst: Sequence[str],
+    bits: Mapping[str, int],
     count: int,
     drop: float,
     drop_without: Callable[[Sequence[str]], float],
@@ -38,7 +38,7 @@ def propose(
 ) -> Proposal | None:
     """The changes to ``recipe``, as an artifact holds it, that halve ``drop``, dB; None where it is negligible.
 
-    ``worst``: layers whose precision is worth raising, of ``count``, the worst first. ``drop_without``: the drop with
+    ``bits``: of layers whose precision is worth raising, of ``count``, the worst first. ``drop_without``: the drop with
     some in full precision.
     """
     if drop <= NEGLIGIBLE:
@@ -46,10 +46,11 @@ def propose(
     method = METHODS.get(recipe.get("method", ""))
     planned = method is not None and issubclass(method, Planned)
     found = None
-    groups = _groups(min(len(worst), max(1, count // _MOST)))
+    groups = _groups(min(len(bits), max(1, count // _MOST)))
     for done, size in enumerate(groups):
         progress("Trying proposals", done, len(groups))
-        found = Proposal(_raised(worst[:size], recipe), tuple(worst[:size]), drop_without(worst[:size]))
+        worst = tuple(bits)[:size]
+        found = Proposal(_raised({name: bits[name] for name in worst}, recipe), worst, drop_without(worst))
         if found.drop <= drop / 2:
             break
     progress("Trying proposals", len(groups), len(groups))
@@ -63,9 +64,10 @@ def _groups(most: int) -> list[int]:
     return [1 << power for power in range(most.bit_length())]
 
 
-def _raised(names: Sequence[str], recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """``recipe`` with the layers called ``names`` at 8 bits; in full precision where they have these already."""
-    if max(recipe["w_bits"], recipe["a_bits"]) >= MAX_BITS:
-        return {"skip": (*recipe.get("skip", ()), *names)}
-    earlier = tuple((pattern, bits) for pattern, bits in recipe.get("layer_bits", ()))
-    return {"layer_bits": (*earlier, *((name, MAX_BITS) for name in names))}
+def _raised(bits: Mapping[str, int], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """``recipe`` with layers at 8 bits, by name; in full precision, where they have these already."""
+    raised = tuple((name, MAX_BITS) for name, own in bits.items() if own < MAX_BITS)
+    skipped = tuple(name for name, own in bits.items() if own >= MAX_BITS)
+    earlier = tuple((pattern, own) for pattern, own in recipe.get("layer_bits", ()))
+    changes = {"layer_bits": (*earlier, *raised)} if raised else {}
+    return changes | ({"skip": (*recipe.get("skip", ()), *skipped)} if skipped else {})

@@ -14,15 +14,19 @@ from calibration.recipes.files import shipped
 COSTS = {f"layer {n}": cost for n, cost in enumerate((0.20, 0.06, 0.04, 0.03, *[0.01] * 12))}
 
 
-def proposed(costs: Mapping[str, float], recipe: Mapping[str, Any], tried: list[int] | None = None) -> Proposal | None:
-    """With layers whose costs add up."""
+def proposed(
+    costs: Mapping[str, float], recipe: Mapping[str, Any], tried: list[int] | None = None, bits: int = 4
+) -> Proposal | None:
+    """With layers whose costs add up; the first has 4 bits, the others ``bits``."""
     total = sum(costs.values())
 
     def drop_without(names: Sequence[str]) -> float:
         (tried if tried is not None else []).append(len(names))
         return total - sum(costs[name] for name in names)
 
-    return propose(list(costs), len(costs), total, drop_without, recipe, silent)
+    return propose(
+        dict.fromkeys(costs, bits) | dict.fromkeys(list(costs)[:1], 4), len(costs), total, drop_without, recipe, silent
+    )
 
 
 def recipe(name: str = "accurate", **changes: Any) -> dict[str, Any]:
@@ -43,9 +47,12 @@ def test_what_was_asked_for_before_stays() -> None:
     found = proposed(COSTS, recipe(layer_bits=(("layer 3", 2),)))
     assert found is not None
     assert found.changes["layer_bits"][0] == ("layer 3", 2)
-    found = proposed(COSTS, recipe("int8", a_bits=8, skip=("layer 3",)))
+
+
+def test_what_has_eight_bits_is_left_in_full_precision() -> None:
+    found = proposed(COSTS, recipe("int8", skip=("layer 3",)), bits=8)
     assert found is not None
-    assert found.changes == {"skip": ("layer 3", "layer 0", "layer 1")}
+    assert found.changes == {"layer_bits": (("layer 0", 8),), "skip": ("layer 3", "layer 1")}
 
 
 def test_where_no_few_layers_stand_out_bits_are_raised_until_half_is_left() -> None:
