@@ -151,6 +151,7 @@ class TrainedBounds:
     """A network between trained bounds, as the loop takes it."""
 
     longest: float | None = None
+    worst: float | None = None
 
     def __init__(self, model: SRModel, student: Student, patches: Sequence[Tensor], recipe: DDTB) -> None:
         """``model`` in full precision, which teaches where to attend."""

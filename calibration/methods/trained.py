@@ -131,6 +131,8 @@ class TrainedNetwork:
     # Of a few crops a network at 2 bits makes nothing. Their gradients are a hundred times as long as others, and Adam
     # would hardly move for a thousand steps afterwards.
     longest: float | None = 2.0
+    # Rates that suit most networks drive some away from where they start; IMDN comes back from 1.05 times its start.
+    worst: float | None = 1.1
 
     def __init__(self, model: SRModel, start: Start, recipe: Trained, precision: torch.dtype) -> None:
         """``model`` in full precision."""

@@ -26,6 +26,8 @@ _SAVE_EVERY = 120.0
 """Seconds between states that are written."""
 _SMOOTHING = 0.02
 """Share of the newest step in the loss that is shown, and in the usual length of gradients."""
+_NEGLIGIBLE = 0.01
+"""Differences of scores that tell nothing, dB."""
 _TIMED = 8
 """Steps that tell how long all will take, after as many that do not count."""
 
@@ -38,6 +40,9 @@ class Trainable(Protocol):
     groups: list[Group]
     longest: float | None
     """What a gradient that is longer is shortened to, as a multiple of the length of those of late; None: not."""
+    worst: float | None
+    """A score that is worse than so many times the best leads nowhere: from there on the best at half the rates; None:
+    rates are as they are."""
 
     def loss(self, step: int, lr: Tensor, hr: Tensor | None) -> Tensor:
         """A scalar, mean over the samples: ``lr`` ``(N, 3, h, w)`` and ``hr`` ``(N, 3, H, W)`` in 0–1."""
@@ -122,6 +127,7 @@ class _Run:
         self._steps = steps
         self._losses: tuple[float, float] | None = None
         self._length: float | None = None
+        self._pace = 1.0
         self._groups = trainable.groups
         self._parameters = [each for group in self._groups for each in group.parameters]
         self._optimizer = torch.optim.Adam([{"params": list(each.parameters)} for each in self._groups], foreach=True)
@@ -129,7 +135,7 @@ class _Run:
     def advance(self) -> None:
         """One step."""
         for group, settings in zip(self._groups, self._optimizer.param_groups, strict=True):
-            settings["lr"] = group.rate(min(self.step, self._steps - 1))
+            settings["lr"] = self._pace * group.rate(min(self.step, self._steps - 1))
         lr, hr = self._crops.of_step(self.step)
         self._optimizer.zero_grad()
         loss = self._trainable.loss(self.step, lr, hr) * (len(lr) / self._crops.batch)
@@ -170,9 +176,16 @@ class _Run:
         return f"loss {late:.5f}, {first:.5f} at the start"
 
     def note(self, drop: float) -> None:
-        """Keep the score of the module as it is now, and the module where it is the best."""
-        if drop < min(self.scores.values(), default=float("inf")):
+        """Keep the score of the module as it is now, and the module where it is the best; where it leads nowhere, go
+        on from the best."""
+        best, worst = min(self.scores.values(), default=float("inf")), self._trainable.worst
+        if drop < best:
             self.best = {name: tensor.clone() for name, tensor in self._trainable.module.state_dict().items()}
+        elif worst is not None and drop > worst * best + _NEGLIGIBLE:
+            self._trainable.module.load_state_dict(self.best)
+            self._optimizer.state.clear()
+            self._length = None
+            self._pace /= 2
         self.scores[self.step] = drop
 
     def state(self) -> State:
@@ -182,7 +195,7 @@ class _Run:
         for index, parameter in enumerate(self._parameters):
             for name, each in self._optimizer.state.get(parameter, {}).items():
                 tensors[f"adam.{index}.{name}"] = each
-        return State(self.step, self._steps, tensors, dict(self.scores), self._losses, self._length)
+        return State(self.step, self._steps, tensors, dict(self.scores), self._losses, self._length, self._pace)
 
     def restore(self, state: State) -> None:
         """Go on from ``state``."""
@@ -198,4 +211,4 @@ class _Run:
                     name: each if name == "step" else each.to(parameter.device) for name, each in found.items()
                 }
         self.step, self.scores, self._losses = state.step, dict(state.scores), state.losses
-        self._length = state.length
+        self._length, self._pace = state.length, state.pace

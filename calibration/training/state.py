@@ -36,6 +36,8 @@ class State:
     """Of the first steps, and of late."""
     length: float | None = None
     """Of the gradients of late."""
+    pace: float = 1.0
+    """What rates are multiplied by."""
 
 
 class Store:
@@ -56,6 +58,7 @@ class Store:
             "scores": scores,
             "losses": state.losses,
             "length": state.length,
+            "pace": state.pace,
         }
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.tensors.items()}
         write_atomically(self.path, encode(tensors, {_KEY: json.dumps(document)}))
@@ -78,7 +81,8 @@ class Store:
             scores = {int(step): float(score) for step, score in document["scores"].items()}
             losses = document["losses"] and (float(document["losses"][0]), float(document["losses"][1]))
             usual = document["length"] and float(document["length"])
-            state = State(int(document["step"]), int(document["steps"]), tensors, scores, losses, usual)
+            pace = float(document["pace"])
+            state = State(int(document["step"]), int(document["steps"]), tensors, scores, losses, usual, pace)
             identity = dict(document["identity"])
         except (SafetensorError, LookupError, ValueError, TypeError, AttributeError) as error:
             raise UsageError(f"{self.path} is no state of a training run; {REMEDY}") from error

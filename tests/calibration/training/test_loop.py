@@ -29,6 +29,7 @@ class Toy:
         self.module = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3))
         self.groups: Sequence[Group] = [Group(list(self.module.parameters()), Cosine(rate, STEPS, 3))]
         self.longest: float | None = 2.0
+        self.worst: float | None = None
         self.stop_at: int | None = None
         self.signal = signal.SIGTERM
 
@@ -85,19 +86,56 @@ def test_a_run_that_only_does_harm_gives_its_start() -> None:
 
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("stop_at", [0, 3, 4, 17, STEPS - 1])
-def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path: Path, stop_at: int, kind: signal.Signals) -> None:
+@pytest.mark.parametrize("worst", [None, 1.5])
+def test_an_interrupted_run_goes_on_to_the_same_bytes(
+    tmp_path: Path, stop_at: int, kind: signal.Signals, worst: float | None
+) -> None:
+    drops = [3.0, 9.0, 2.0, 9.0, 9.0, 1.0, 9.0, 1.0, 9.0, 0.5, 0.4]
     whole = Toy()
-    expected = run(whole)
+    whole.worst = worst
+    expected = run(whole, judge=Judge(drops))
     store = Store(tmp_path / "state", {"recipe": {"steps": STEPS}})
     broken = Toy()
+    broken.worst = worst
     broken.stop_at, broken.signal = stop_at, kind
     with handled(kind), pytest.raises(Stopped):
-        run(broken, store)
+        run(broken, store, Judge(drops))
     state = store.load()
     assert state is not None and state.step == stop_at + 1  # the step was finished
+    assert (state.pace < 1) == (worst is not None and stop_at >= 4)
     again = Toy()
-    assert run(again, store) == expected
+    again.worst = worst
+    assert run(again, store, Judge(drops[len(state.scores) :])) == expected
     assert again.bytes() == whole.bytes()
+
+
+def test_what_leads_nowhere_is_gone_back_on_and_gone_about_more_slowly() -> None:
+    class Watched(Toy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.worst = 1.5
+            self.seen: dict[int, list[Tensor]] = {}
+
+        def loss(self, step: int, lr: Tensor, hr: Tensor | None) -> Tensor:
+            self.seen[step] = [each.detach().clone() for each in self.module.parameters()]
+            return super().loss(step, lr, hr)
+
+        def at(self, step: int) -> bytes:
+            return b"".join(each.numpy().tobytes() for each in self.seen[step])
+
+        def longest_move(self, step: int) -> float:
+            pairs = zip(self.seen[step], self.seen[step + 1], strict=True)
+            return max(float((after - before).abs().max()) for before, after in pairs)
+
+    toy = Watched()
+    run(toy, judge=Judge([3.0, 2.0, 2.9, 3.1, 2.0, 1.9, *[9.0] * 5]))
+    assert toy.at(8) not in (toy.at(4), toy.at(0))  # 2.9 is within 1.5 times 2
+    assert toy.at(12) == toy.at(4)  # 3.1 is not
+    assert toy.at(24) == toy.at(28) == toy.at(20)
+    rate = toy.groups[0].rate
+    # Adam's first step is as long as its rate; it is the first again each time.
+    assert toy.longest_move(12) == pytest.approx(rate(12) / 2, rel=1e-3)
+    assert toy.longest_move(24) == pytest.approx(rate(24) / 4, rel=1e-3)
 
 
 class Stopped(BaseException):
