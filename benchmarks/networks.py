@@ -1,6 +1,6 @@
-"""The table of networks in the README: full-precision scores, and the drop at several bit widths.
+"""The table of networks in docs/accuracy.md: full-precision scores, and the drop at several bit widths.
 
-    python -m benchmarks.networks --data DATA --update README.md
+    python -m benchmarks.networks --data DATA --paper-bits "" --update docs/accuracy.md
 
 DATA holds ``benchmark/SET``, ``checkpoints/`` and ``images/bsds500-train``. Takes about an hour on two cores; every
 finished row is kept in ``--cache``, so that an interrupted run goes on where it stopped.
