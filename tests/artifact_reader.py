@@ -52,19 +52,26 @@ class Reader:
         index, data = json.loads(content[8 : 8 + length]), content[8 + length :]
         text = index.pop("__metadata__")["dfsq"]
         self.header: dict[str, Any] = json.loads(text)
-        digest = hashlib.sha256(text.replace(self.header["checksum"], "0" * 64).encode())
+        first = self.header["version"] == 1
+        claimed = self.header["tensors_sha256" if first else "checksum"]
+        digest = hashlib.sha256(b"" if first else text.replace(claimed, "0" * 64).encode())
         for name in sorted(index):
             entry = index[name]
             shape = "[" + ", ".join(map(str, entry["shape"])) + "]"
             digest.update(f"{name} torch.{NAMES[entry['dtype']]} {shape}\n".encode())
             digest.update(data[slice(*entry["data_offsets"])])
-        self.is_whole = digest.hexdigest() == self.header["checksum"]
+        self.is_whole = digest.hexdigest() == claimed
         self.tensors = {name: tensor(entry, data) for name, entry in index.items()}
-        packed = self.tensors.pop("dfsq.packed").tobytes()
-        (length,) = struct.unpack("<Q", packed[:8])
-        small, data = json.loads(zlib.decompress(packed[8 : 8 + length])), packed[8 + length :]
-        assert not small.keys() & self.tensors.keys()
-        self.tensors |= {name: tensor(entry, data) for name, entry in small.items()}
+        if "dfsq.packed" in self.tensors:
+            packed = self.tensors.pop("dfsq.packed").tobytes()
+            (length,) = struct.unpack("<Q", packed[:8])
+            small, data = json.loads(zlib.decompress(packed[8 : 8 + length])), packed[8 + length :]
+            assert not small.keys() & self.tensors.keys()
+            self.tensors |= {name: tensor(entry, data) for name, entry in small.items()}
+        if first:
+            words = self.header["recipe"]["words"]
+            for layer in self.header["layers"].values():
+                layer |= {"words": words, "inputs": None if layer["a_bits"] is None else "subset"}
 
     def under(self, prefix: str) -> dict[str, Array]:
         """Tensors by suffix."""
@@ -128,10 +135,13 @@ class Quantizer:
 
     def shares(self, channels: int) -> Array:
         """``(C, C)``, rows and columns in the order of rounding."""
+        result = np.zeros((channels, channels), F)
+        if "largest" not in self.stored:
+            result[np.triu_indices(channels, 1)] = self.stored["shares"]
+            return result.T
         magnitudes = np.array([1, 3, 6, 9, 13, 18, 24, 32], F) / F(32)
         levels = np.concatenate([-magnitudes[::-1], magnitudes])
         below = np.tril_indices(channels, -1)
-        result = np.zeros((channels, channels), F)
         result[below] = levels[codes(self.stored["shares"], 4, len(below[0]))] * self.stored["largest"][below[0]]
         return result
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+import json
 import re
 import runpy
+import struct
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -90,6 +94,48 @@ def test_places_between_bounds(small_model: SRModel, with_bounds: Any, tmp_path:
     with_bounds(small_model, gates)
     dfsq.save(small_model, tmp_path / "a.safetensors")
     check(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_earlier_versions(plausible_model: SRModel, tmp_path: Path, version: int) -> None:
+    images = PatchStream(list(calibration_images()), scale=2, patches=2, patch_size=48)
+    dfsq.save(quantize(plausible_model, images, recipe("accurate", **FEW)), tmp_path / "a.safetensors")
+    (tmp_path / "b.safetensors").write_bytes(as_of(version, (tmp_path / "a.safetensors").read_bytes()))
+    assert read_header(tmp_path / "b.safetensors")["version"] == version
+    check(tmp_path / "b.safetensors")
+
+
+def as_of(version: int, content: bytes) -> bytes:
+    """The same as a file of an earlier version, by what the page says of these."""
+    (length,) = struct.unpack("<Q", content[:8])
+    index, data = json.loads(content[8 : 8 + length]), content[8 + length :]
+    header = json.loads(index.pop("__metadata__")["dfsq"])
+    packed = data[slice(*index.pop("dfsq.packed")["data_offsets"])]
+    (length,) = struct.unpack("<Q", packed[:8])
+    small, rest = json.loads(zlib.decompress(packed[8 : 8 + length])), packed[8 + length :]
+    tensors = {name: (each, data[slice(*each["data_offsets"])]) for name, each in index.items()}
+    tensors |= {name: (each, rest[slice(*each["data_offsets"])]) for name, each in small.items()}
+    for name in [name for name in tensors if name.endswith(".input.shares")]:
+        place = name.removesuffix(".shares")
+        (channels,) = tensors[f"{place}.order"][0]["shape"]
+        shares = torch.rand(channels * (channels - 1) // 2).bfloat16()
+        tensors[name] = {"dtype": "BF16", "shape": [len(shares)]}, shares.view(torch.uint8).numpy().tobytes()
+        del tensors[f"{place}.largest"]
+    header |= {"version": version, "checksum": "0" * 64}
+    if version == 1:
+        for field in ("checksum", "channels", "body", "found", "fidelity", "code"):
+            del header[field]
+        for layer in header["layers"].values():
+            del layer["words"], layer["inputs"]
+    written, end = {}, 0
+    digest = hashlib.sha256(b"" if version == 1 else json.dumps(header).encode())
+    for name, (entry, tensor) in sorted(tensors.items()):
+        written[name] = {**entry, "data_offsets": [end, end + len(tensor)]}
+        end += len(tensor)
+        digest.update(f"{name} torch.{reader['NAMES'][entry['dtype']]} {entry['shape']}\n".encode() + tensor)
+    header["tensors_sha256" if version == 1 else "checksum"] = digest.hexdigest()
+    start = json.dumps({"__metadata__": {"dfsq": json.dumps(header)}, **written}).encode()
+    return struct.pack("<Q", len(start)) + start + b"".join(tensor for _, (_, tensor) in sorted(tensors.items()))
 
 
 def check(path: Path) -> None:
