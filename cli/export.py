@@ -15,11 +15,10 @@ from cli.progress import progress
 from cli.values import Number, Size
 from dfsq import limits
 from dfsq.errors import UsageError
+from dfsq.export.registry import FORMATS, GRAPH_LIBRARIES
 
 if TYPE_CHECKING:
     from dfsq.export import Exported
-
-SUFFIXES = (".onnx", ".xml")
 
 
 @click.command()
@@ -63,15 +62,15 @@ def export(
     dfsq export model.pth -o model.xml --uint8
     """
     output = output or Path(f"{Path(model).stem}.onnx")
-    if output.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"--output {output}: choose a name that ends in {' or '.join(SUFFIXES)}")
-    weights = [output.with_suffix(".bin")] if output.suffix.lower() == ".xml" else []
-    check_outputs([model], [output, *weights], [])
+    form = FORMATS.get(output.suffix.lower())
+    if form is None:
+        raise UsageError(f"--output {output}: choose a name that ends in {' or '.join(FORMATS)}")
+    check_outputs([model], [output, *(output.with_suffix(each) for each in form.beside)], [])
 
     from dfsq.export import export as write
     from dfsq.extras import require
 
-    for module, extra in (("onnx", "onnx"), ("onnxscript", "onnx"), *([("openvino", "openvino")] if weights else [])):
+    for module, extra in (*GRAPH_LIBRARIES, *form.libraries):
         require(module, extra)
     loaded = load_model(model, quiet, device=prepare(device), **overrides)
     with progress(quiet) as advance:

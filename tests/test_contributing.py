@@ -19,7 +19,8 @@ from dfsq.artifact import read_header
 from dfsq.engines import opening
 from dfsq.engines import registry as engines
 from dfsq.engines.registry import ONNX, Entry
-from dfsq.export import export, writing
+from dfsq.export import export
+from dfsq.export.registry import FORMATS, Format
 from dfsq.model import Quantization, SRModel
 from dfsq.networks.registry import architectures
 from dfsq.nn import INPUT_QUANTIZERS, counterpart, quantized_layers, replace
@@ -113,8 +114,10 @@ def test_export_target(
 ) -> None:
     for library in ("onnx", "onnxscript"):
         pytest.importorskip(library)
-    example = added("dfsq/export/listing.py")
-    monkeypatch.setitem(writing.FORMATS, example.SUFFIX, example)
+    added("dfsq/export/listing.py")
+    (row,) = re.findall(r"^```python\n(.*Format.*)\n^```", PAGE, re.MULTILINE)
+    for suffix, form in eval(f"{{{row}}}", {"Format": Format}).items():
+        monkeypatch.setitem(FORMATS, suffix, form)
     export(plausible_model, tmp_path / "graph.txt")
     text = (tmp_path / "graph.txt").read_text(encoding="utf-8")
     assert text.count("Conv") >= 7 and "DepthToSpace" in text
@@ -145,7 +148,7 @@ def test_every_example_is_used() -> None:
     source = Path(__file__).read_text(encoding="utf-8")
     assert len(EXAMPLES) == 6
     assert all(f'added("{path}")' in source for path in EXAMPLES)
-    assert PAGE.count("```python") == len(EXAMPLES) + 1  # and the engine's row
+    assert PAGE.count("```python") == len(EXAMPLES) + 2  # and two rows
 
 
 def saved_and_loaded(model: SRModel, folder: Path) -> bool:

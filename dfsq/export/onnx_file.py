@@ -8,10 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx
 
-SUFFIX = ".onnx"
-ENGINES = ("onnxruntime", "openvino")
-"""Which of them run it."""
-
 
 def write(graph: onnx.ModelProto, path: Path) -> tuple[Path, ...]:
     """Write ``graph`` to ``path`` and return the files that it takes."""

@@ -12,10 +12,6 @@ from dfsq.extras import require
 if TYPE_CHECKING:
     import onnx
 
-SUFFIX = ".xml"
-ENGINES = ("openvino",)
-"""Which of them run it."""
-
 
 def write(graph: onnx.ModelProto, path: Path) -> tuple[Path, ...]:
     """Write ``graph`` to ``path`` and its weights beside it, in float32, and return both.

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from dfsq.errors import UsageError
-from dfsq.export import metadata, onnx_file, openvino_ir
+from dfsq.export import metadata
 from dfsq.export.check import Checked, check, engines, opened
 from dfsq.export.graph import OPSET, to_onnx
+from dfsq.export.registry import FORMATS
 from dfsq.files import check_writable, write_atomically
 from dfsq.model import SRModel
-
-FORMATS = {each.SUFFIX: each for each in (onnx_file, openvino_ir)}
-"""Modules that write a format and say which engines run it, by the suffix of its files."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,8 @@ def export(
     the network cannot be written as a graph or an engine computes something else: then nothing is written.
     """
     path = Path(path)
-    form = FORMATS.get(path.suffix.lower())
+    suffix = path.suffix.lower()
+    form = FORMATS.get(suffix)
     if form is None:
         raise UsageError(f"output {path}: unknown suffix {path.suffix!r}; choose {', '.join(FORMATS)}")
     check_writable(path)
@@ -63,9 +63,9 @@ def export(
     graph = to_onnx(model, target=target, uint8=uint8, opset=opset, size=size)
     facts = metadata.read(graph)
     with TemporaryDirectory(prefix="dfsq-export-") as folder:
-        files = form.write(graph, Path(folder) / f"model{form.SUFFIX}")
+        files: tuple[Path, ...] = import_module(form.module).write(graph, Path(folder) / f"model{suffix}")
         advance("exporting", 1, 1)
-        checks = _checks(model, files[0], form.ENGINES, facts, advance) if check else ()
+        checks = _checks(model, files[0], form.engines, facts, advance) if check else ()
         contents = [(path.with_suffix(each.suffix) if each != files[0] else path, each.read_bytes()) for each in files]
     # The file that a reader opens comes last.
     for target_path, content in reversed(contents):
