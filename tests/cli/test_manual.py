@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from cli.main import group
+from dfsq.images.files import read_image, write_png
 
 ROOT = Path(__file__).parents[2]
 MANUAL = {each.name: each.read_text(encoding="utf-8") for each in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
@@ -36,6 +38,8 @@ def run_all(dfsq: Callable, lines: list[str]) -> None:
 
 @pytest.mark.parametrize("page", COMMANDS)
 def test_commands(dfsq: Callable, page: str) -> None:
+    for photo in sorted(Path("photos").iterdir()):  # some more, of which some can be set aside
+        write_png(photo.with_stem(f"{photo.stem}-mirrored"), np.ascontiguousarray(read_image(photo)[:, ::-1]))
     if page == "ci.md":  # which begins where there is one
         assert dfsq("quantize", "model.pth", "-o", "model-w4a4.safetensors", "--recipe", "fast", "--no-eval").code == 0
     lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
