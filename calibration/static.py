@@ -21,7 +21,8 @@ class StaticObserver:
 
     def observe(self, x: Tensor) -> None:
         """Note one batch."""
-        self._seen.append(x.movedim(self._axis, -1).flatten(0, -2))
+        # A copy: what sequential calibration hands out may lie in a file by the time that it is read.
+        self._seen.append(x.movedim(self._axis, -1).flatten(0, -2).clone())
 
     def reduce(self, device: torch.device) -> None:
         """Put together what this layer's observers in all processes have noted."""

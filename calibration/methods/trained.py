@@ -82,7 +82,7 @@ class Trained(ByTraining):
 
     def start(self, model: SRModel, patches: Sequence[Tensor], progress: Progress) -> Start:
         """The model by the sequential method, and the units in which it is trained."""
-        method = _FixedRanges if self.ranges == "fixed" else Sequential
+        method = FixedStart if self.ranges == "fixed" else Sequential
         recipe = method(**{name: value for name, value in vars(self).items() if name in method.choices()})
         with compiled_quantizers(patches[0].device.type):
             run = Calibration(model, patches, recipe, progress)
@@ -98,8 +98,8 @@ class Trained(ByTraining):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _FixedRanges(Sequential):
-    """The sequential method, with ranges that are fixed per channel."""
+class FixedStart(Sequential):
+    """The sequential method with ranges that are fixed per channel: what training starts from, no recipe of its own."""
 
     def observer(self, layer: nn.Module, extremes: ChannelRanges | None = None) -> StaticObserver:  # type: ignore[override]
         """Holds what the layer is given."""

@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 import dfsq
-from calibration import OnePass, PatchStream, quantize, recipe
+from calibration import Integers, OnePass, PatchStream, Sequential, quantize, recipe
 from calibration.layers import LayerBits
+from calibration.methods.planned import Planned
+from calibration.methods.trained import FixedStart
 from calibration.observer import HistogramObserver, TensorObserver
 from calibration.observing import observe
+from calibration.outputs import with_outputs
 from calibration.sequential import quantize_layers
 from dfsq.model import SRModel
 from dfsq.nn import quantized_layers
@@ -50,13 +53,24 @@ def test_methods_that_go_by_the_order_do_not_depend_on_batches(
     assert torch.equal(outputs[0], outputs[2])
 
 
-def test_maps_that_wait_in_a_file_are_those_that_wait_in_memory(small_model: SRModel) -> None:
+ROUNDINGS: dict[str, Planned] = {
+    "accurate": Sequential(words=2),
+    "integers": Integers(),
+    "integers with outputs": Integers(target="onnxruntime"),
+    "fixed ranges, to be trained": FixedStart(words=2),
+}
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+def test_maps_that_wait_in_a_file_are_those_that_wait_in_memory(small_model: SRModel, rounding: str) -> None:
     images, x = torch.rand(9, 3, 24, 24), torch.rand(1, 3, 24, 24)
     outputs = []
     for memory in (1 << 30, 0):
         model = copy.deepcopy(small_model)
         plan = dict.fromkeys((*model.body, "tail.1"), LayerBits(4, 4))
-        quantize_layers(model, plan, {}, images, {}, recipe("accurate", words=2), {}, lambda *_: None, memory)
+        if rounding == "integers with outputs":
+            plan = with_outputs(model, plan, images[:1])
+        quantize_layers(model, plan, {}, images, {}, ROUNDINGS[rounding], {}, lambda *_: None, memory)
         with torch.inference_mode():
             outputs.append(model(x))
     assert torch.equal(*outputs)
