@@ -73,6 +73,7 @@ def everything(folder: str) -> dict[str, object]:
 def commands(out: str) -> list[tuple[str, ...]]:
     scored = ("--data", "benchmark", "--set", "Set5,Set14")
     pictured = ("--report", f"{out}/eval.json", "--report", f"{out}/eval.html", "--save-images", f"{out}/pictures")
+    analysed = ("--calib", "photos", "--report", f"{out}/layers.json", "--report", f"{out}/layers.html")
     runs = ("--calib", "photos", "--patches", "2", "--recipes", "minmax,fast", "--bits", "4,2")
     return [
         ("quantize", "model.pth", "-o", f"{out}/fast.safetensors", *SMALL, "--patches", "5", "--recipe", "fast"),
@@ -81,6 +82,7 @@ def commands(out: str) -> list[tuple[str, ...]]:
         ("quantize", "model.pth", "-o", f"{out}/best.safetensors", *SMALL, "--patches", "6"),
         ("quantize", "model.pth", "-o", f"{out}/within.safetensors", *SMALL, "--patches", "8", *WITHIN),
         ("eval", "model.pth", f"{out}/fast.safetensors", *scored, "--bicubic", *pictured),
+        ("analyze", f"{out}/fast.safetensors", *analysed),
         ("compare", "model.pth", *scored, *runs, "--report", f"{out}/compare.json"),
         ("upscale", f"{out}/fast.safetensors", "benchmark/Set14", "-o", f"{out}/upscaled"),
     ]
@@ -97,11 +99,11 @@ def test_files_are_those_of_one_process(dfsq: Callable, processes: int) -> None:
     run = torchrun(processes, "each.py", json.dumps(commands("many")))
     assert run.returncode == 0, run.stderr
     one, many = everything("one"), everything("many")
-    assert len(one) == 5 + 2 + 2 * 4 + 1 + 2
+    assert len(one) == 5 + 2 + 2 * 4 + 2 + 1 + 2
     assert one.keys() == many.keys()
     assert [name for name in one if one[name] != many[name]] == []
-    # Every calibration tells, and of the four compared those that the first process does.
-    assert run.stderr.count("skipped: photos/broken.png") == 5 + 2
+    # Every calibration tells, so does the analysis, and of the four compared those that the first process does.
+    assert run.stderr.count("skipped: photos/broken.png") == 5 + 1 + 2
 
 
 @pytest.mark.parametrize("recipe", ["accurate", "fast"])
