@@ -24,6 +24,7 @@ from cli.options import (
     report_option,
 )
 from cli.outputs import check_inputs_survive, check_outputs, image_files, write_reports
+from cli.provenance import provenance
 from cli.scoring import find_sets, score_models
 from cli.values import Number, split_commas
 from dfsq import distributed, limits
@@ -118,10 +119,10 @@ def compare(
 
     import calibration
     from dfsq.evaluation import samples
-    from dfsq.report.comparison import comparison
     from dfsq.report.findings import Findings
     from dfsq.report.json_report import to_json
     from dfsq.report.report import Report
+    from dfsq.report.sections.comparison import table
 
     check_engine(engine, [checkpoint], device=device != "cpu", compile=bool(compile_))
     device = prepare(device, compile_, quiet)
@@ -153,11 +154,12 @@ def compare(
         scored.append(row)
         seconds[row.name] = taken
     report = Report(tuple(scored), {"seconds": seconds, "recipes": [each.to_dict() for each in chosen]})
-    write_reports(reports, Findings(report, f"{Path(checkpoint).name}: recipes compared"))
+    title = f"{Path(checkpoint).name}: recipes compared"
+    write_reports(reports, Findings(report, title, **provenance({Path(checkpoint).name: Path(checkpoint)})))
     if as_json:
         click.echo(to_json(report), nl=False)
     else:
-        print_section(comparison(report))
+        print_section(table(report))
 
 
 def _check_names(recipes: Sequence[Recipe]) -> None:

@@ -23,7 +23,8 @@ from cli.options import (
     quiet_option,
     report_option,
 )
-from cli.outputs import check_inputs_survive, check_outputs, image_files, write_reports
+from cli.outputs import check_inputs_survive, check_outputs, image_files, with_pictures, write_reports
+from cli.provenance import provenance, with_artifacts
 from cli.scoring import Gallery, ImageFolder, find_sets, score_models, set_of_folders
 from cli.values import Number, NumberFor, split_commas
 from dfsq import distributed, limits
@@ -154,7 +155,7 @@ def evaluate(
         note(f"no --data and no --hr: {NOTE}", quiet)
     gates = partial(_judge, max_drop=max_drop, min_psnr=dict(min_psnr), baseline=earlier, tolerance=tolerance)
     gates(_planned(loaded, benchmarks))  # what cannot be judged is not worth the work
-    gallery = Gallery(loaded[0][0], loaded[-1][0]) if len(loaded) > 1 else None
+    gallery = Gallery(loaded[0][0], loaded[-1][0]) if len(loaded) > 1 and with_pictures(reports) else None
     folder = ImageFolder(save_images, [name for name, _, _ in loaded], benchmarks) if save_images else None
     check_inputs_survive((*inputs, *image_files(benchmarks)), (*reports, *(folder.paths if folder else ())))
     if save_images:
@@ -165,13 +166,15 @@ def evaluate(
             if receiver is not None and distributed.is_main():
                 receiver.add(name, image)
 
-    report = Report(score_models(loaded, benchmarks, quiet, keep))
+    files = {name: Path(path) for name, path in _names(models).items()}
+    report = with_artifacts(Report(score_models(loaded, benchmarks, quiet, keep)), files)
     checks = gates(report)
     if bicubic:
         row = ModelReport("bicubic", "bicubic", scale, evaluate_bicubic(benchmarks))
         report = Report((*report.models, row))
-    strips = gallery.strips() if gallery else ()
-    findings = Findings(report, "Evaluation", checks=checks, strips=strips)
+    findings = Findings(report, _title(report), checks=checks, **provenance(files))
+    if gallery:
+        findings = replace(findings, compared=gallery.compared(loaded[0][1]), names=gallery.names)
     write_reports(reports, findings)
     if distributed.is_main():
         _append_to_job_summary(findings, quiet)
@@ -205,6 +208,11 @@ def _names(paths: tuple[str, ...]) -> dict[str, str]:
         raise UsageError("a model is named twice; name each once")
     names = [Path(path).name for path in paths]
     return {path if names.count(name) > 1 else name: path for name, path in zip(names, paths, strict=True)}
+
+
+def _title(report: Report) -> str:
+    first, *others = (model.name for model in report.models)
+    return first if not others else f"{others[0]} against {first}" if len(others) == 1 else f"{first} and others"
 
 
 def _size(path: str) -> int | None:

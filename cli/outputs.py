@@ -77,6 +77,11 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def with_pictures(reports: Iterable[Path]) -> bool:
+    """Whether any of these reports shows images."""
+    return any(path.suffix.lower() == ".html" for path in reports)
+
+
 def write_reports(paths: Sequence[Path], findings: Findings) -> None:
     """Write a report of ``findings`` to every path in the format of its suffix."""
     from dfsq.report.html import to_html
@@ -88,7 +93,9 @@ def write_reports(paths: Sequence[Path], findings: Findings) -> None:
     for path in paths:
         suffix = path.suffix.lower()
         if suffix == ".html":
-            write_atomically(path, to_html(sections(findings), findings.title))
+            write_atomically(
+                path, to_html(sections(findings), findings.title, to_json(findings.report, findings.checks))
+            )
         elif suffix == ".json":
             write_atomically(path, to_json(findings.report, findings.checks))
         elif suffix == ".csv":

@@ -23,7 +23,8 @@ from cli.options import (
     quiet_option,
     report_option,
 )
-from cli.outputs import check_artifact, check_inputs_survive, check_outputs, image_files, write_reports
+from cli.outputs import check_artifact, check_inputs_survive, check_outputs, image_files, with_pictures, write_reports
+from cli.provenance import provenance, with_artifacts
 from cli.scoring import Gallery, find_sets, score_models
 from cli.shares import share_document, share_facts
 from cli.training import facts_of, forget, train_model, training_options
@@ -283,7 +284,9 @@ def quantize(
     else:
         names = (Path(checkpoint).name, output.name)
         gallery = Gallery(*names)
-        scored = score_models(((names[0], model, None), (names[1], quantized, size)), benchmarks, quiet, gallery.add)
+        keep = gallery.add if with_pictures(reports) else lambda name, image: None
+        float32 = 4 * sum(parameter.numel() for parameter in model.parameters())
+        scored = score_models(((names[0], model, float32), (names[1], quantized, size)), benchmarks, quiet, keep)
         if not distributed.is_main():
             return _code(checks)  # without the file that the report tells of
         details = {
@@ -291,9 +294,11 @@ def quantize(
             "seconds": round(seconds, 1),
             "multiply_adds": share_document(shares),
         }
-        report = Report(scored, details)
+        files = dict(zip(names, (Path(checkpoint), output), strict=True))
+        report = with_artifacts(Report(scored, details), files)
         title = f"{names[0]} at {bits_of(scored[1])}"
-        write_reports(reports, Findings(report, title, facts, checks, gallery.strips()))
+        pictures = gallery.compared(model), names
+        write_reports(reports, Findings(report, title, facts, checks, *pictures, **provenance(files)))
     print_table(f"Wrote {output}", ("", ""), list(facts.items()))
     if recipe.avg_bits is not None:
         print_table("Allocation", ("layer", "weight bits", "activation bits"), _allocation(quantized), (1, 2))

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.console import note
 from cli.naming import distinct, stems
 from cli.progress import progress
+from dfsq.engines.registry import TORCH
 
 if TYPE_CHECKING:
     from dfsq.engines.engine import Engine
     from dfsq.evaluation.benchmarks import Benchmark
     from dfsq.evaluation.evaluator import Upscaled
+    from dfsq.evaluation.results import Scores
     from dfsq.model import SRModel
-    from dfsq.report.pictures import Strip
+    from dfsq.report.compared import Compared, Image
     from dfsq.report.report import ModelReport
 
 OnImage = Callable[[str, "Upscaled"], None]
 """Called with the name of the model and each image it has upscaled."""
-STRIPS_PER_SET = 2
+PICTURED = 3
+"""Images that a report shows."""
+KEPT_BYTES = 128_000_000
+"""Results of the first model that are kept until the second has its own; what is beyond is upscaled again."""
 
 
 def find_sets(data: Path | None, sets: Sequence[str], scale: int, quiet: bool) -> list[Benchmark]:
@@ -64,6 +70,7 @@ def score_models(
     """Evaluate models or engines, given with their names and file sizes in bytes, on every set."""
     from dfsq import evaluate
     from dfsq.engines.opening import as_engine
+    from dfsq.evaluation.speed import seconds_per_megapixel
     from dfsq.report.report import ModelReport
 
     total = sum(len(each.pairs) for each in benchmarks)
@@ -71,16 +78,18 @@ def score_models(
     with progress(quiet) as advance:
         for name, model, size in models:
             done = 0
+            last: Image | None = None
 
             def count(image: Upscaled, name: str = name) -> None:
-                nonlocal done
-                done += 1
+                nonlocal done, last
+                done, last = done + 1, image.lr
                 advance(name, done, total)
                 on_image(name, image)
 
             advance(name, 0, total)
             engine = as_engine(model, "evaluate")
             sets = evaluate(engine, benchmarks, on_image=count)
+            in_engine = engine.description.engine != TORCH
             reports.append(
                 ModelReport(
                     name,
@@ -91,40 +100,53 @@ def score_models(
                     size,
                     engine.description,
                     engine.info.identified(),
+                    seconds=seconds_per_megapixel(engine, last) if in_engine and last is not None else None,
                 )
             )
     return tuple(reports)
 
 
 class Gallery:
-    """Keeps the first images of every set as two models upscale them."""
+    """Keeps the images that lose most from one model to another, which upscales them later."""
 
     def __init__(self, first: str, second: str) -> None:
-        self._names = (first, second)
-        self._images: dict[tuple[str, str], dict[str, Upscaled]] = {}
+        self.names = (first, second)
+        self._first: dict[tuple[str, int], tuple[Scores, Image | None]] = {}
+        self._room = KEPT_BYTES
+        self._seen: Counter[tuple[str, str]] = Counter()
+        self._worst: list[tuple[Compared, bool, Image]] = []
 
     def add(self, name: str, image: Upscaled) -> None:
-        """Keep ``image`` of the model called ``name`` where there is room."""
-        key = (image.set_name, image.name)
-        kept = sum(set_name == image.set_name for set_name, _ in self._images)
-        if name in self._names and (key in self._images or kept < STRIPS_PER_SET):
-            self._images.setdefault(key, {})[name] = image
+        """Look at ``image`` of the model called ``name``."""
+        from dfsq.report.compared import Compared
 
-    def strips(self) -> list[Strip]:
-        """The kept images side by side."""
-        from dfsq.report.pictures import strip
+        if name not in self.names:
+            return
+        key = (image.set_name, self._seen[name, image.set_name])  # a set may have two images of one name
+        self._seen[name, image.set_name] += 1
+        if name == self.names[0]:
+            kept = image.result.nbytes <= self._room
+            self._room -= image.result.nbytes if kept else 0
+            self._first[key] = (image.scores, image.result if kept else None)
+            return
+        scores, result = self._first.pop(key)
+        self._room += 0 if result is None else result.nbytes
+        known = image.hr if result is None else result
+        pair = Compared(image.set_name, image.name, image.hr, known, image.result, (scores, image.scores))
+        self._worst.append((pair, result is not None, image.lr))
+        self._worst.sort(key=lambda each: -each[0].drop)
+        del self._worst[PICTURED:]
 
-        found = []
-        for (set_name, image_name), versions in self._images.items():
-            if len(versions) == 2:
-                first, second = (versions[name] for name in self._names)
-                captions = tuple(
-                    f"{name}, {image.scores.psnr_y:.2f} dB"
-                    for name, image in zip(self._names, (first, second), strict=True)
-                )
-                title = f"{set_name}: {image_name}"
-                found.append(strip(title, first.lr, first.hr, first.result, second.result, (captions[0], captions[1])))
-        return found
+    def compared(self, first: SRModel | Engine) -> list[Compared]:
+        """The images, that which lost most first; what ``first``, the first model, made of them is made again where it
+        did not fit into memory."""
+        from dfsq.engines.opening import as_engine
+        from dfsq.evaluation.upscaling import upscale_to_score
+
+        engine = as_engine(first, "upscale")
+        return [
+            pair if known else replace(pair, first=upscale_to_score(engine, lr)[0]) for pair, known, lr in self._worst
+        ]
 
 
 class ImageFolder:

@@ -13,7 +13,7 @@ import dfsq
 from calibration import quantize, recipe
 from dfsq import networks
 from dfsq.artifact import read_header
-from dfsq.artifact.parts import parts_of
+from dfsq.artifact.parts import described, parts_of
 from dfsq.errors import ArtifactError, DfsqError, UsageError
 from dfsq.model import SRModel
 from dfsq.networks.edsr import EDSR
@@ -55,6 +55,7 @@ def test_parts_of_a_file_counted_by_hand(small_model: SRModel, tmp_path: Path) -
     assert parts["points and ranges"] == 4 * (8 * 4 * 9 // 8 + 8 * 4 + 8 * 4 * 9 // 8 + 8 * 2)
     assert parts["shares"] == 4 * (8 * 2 + 28 // 2 + 8 * 2)
     assert sum(parts.values()) == size == (tmp_path / "a.safetensors").stat().st_size
+    assert described(tmp_path / "a.safetensors")["parts"] == parts
 
 
 def test_reloaded_outputs_are_equal_with_error_feedback_and_compensation(small_model: SRModel, tmp_path: Path) -> None:

@@ -65,6 +65,8 @@ class Artifact:
     header: Header
     shapes: Mapping[str, Shape]
     """Of the tensors by name, wherever they are: together they have exactly the bytes of the file."""
+    sizes: Mapping[str, int]
+    """Bytes of the same tensors."""
     contents: tuple[bytes, ...]
     """Safetensors files that hold them: that on disk, and what its packed tensor unpacks to."""
 
@@ -103,10 +105,13 @@ def read(path: Path) -> Artifact:
         )
     try:
         shapes = {part.name: part.shape for part in parts if part.name != packed.NAME}
+        sizes = {part.name: len(part.data) for part in parts if part.name != packed.NAME}
         small = [packed.unpack(part.data, _MAX_INDEX) for part in parts if part.name == packed.NAME]
         for each in small:
-            shapes = _merged(shapes, _shapes(each))
-        return Artifact(Header.from_json(document), shapes, (content, *small))
+            inside = _tensors(each)
+            shapes = _merged(shapes, {name: shape for name, (shape, _) in inside.items()})
+            sizes |= {name: size for name, (_, size) in inside.items()}
+        return Artifact(Header.from_json(document), shapes, sizes, (content, *small))
     except ValueError as error:
         raise ArtifactError(f"{path} has an impossible header ({error}); quantize the checkpoint again") from error
 
@@ -143,10 +148,11 @@ def _checksum(header: str, parts: Iterable[Part]) -> str:
     return digest.hexdigest()
 
 
-def _shapes(content: bytes) -> dict[str, Shape]:
-    """Of the tensors by name of a safetensors file, which is checked."""
+def _tensors(content: bytes) -> dict[str, tuple[Shape, int]]:
+    """Shapes and bytes of the tensors by name of a safetensors file, which is checked."""
     index, length = _index(io.BytesIO(content))
-    return {name: shape for _, _, name, _, shape in _spans(index, len(content) - 8 - length)}
+    spans = _spans(index, len(content) - 8 - length)
+    return {name: (shape, stop - start) for start, stop, name, _, shape in spans}
 
 
 def _merged(some: Mapping[str, Shape], others: Mapping[str, Shape]) -> dict[str, Shape]:

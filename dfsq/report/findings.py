@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from dfsq.report.compared import Compared
 from dfsq.report.gates import Check
-from dfsq.report.pictures import Strip
 from dfsq.report.report import Report
 from dfsq.report.section import Section
 
@@ -20,7 +20,16 @@ class Findings:
     facts: Mapping[str, str] = field(default_factory=dict)
     """How the result came about, by caption, in order."""
     checks: Sequence[Check] = ()
-    strips: Sequence[Strip] = ()
+    compared: Sequence[Compared] = ()
+    """Images of the first model and the last, that which lost most first."""
+    names: tuple[str, str] = ("", "")
+    """Of those two models."""
+    command: str = ""
+    """What was typed."""
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the files that took part, by name."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Of what computed."""
     per_image: bool = False
     """Whether scores have a row per image in forms that are short."""
 

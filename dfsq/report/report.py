@@ -89,3 +89,8 @@ def shown(value: float | None, digits: int, signed: bool = False) -> str:
 def bits_of(model: ModelReport) -> str:
     """``W4A4``, or ``FP32`` in full precision."""
     return "FP32" if model.w_bits is None else f"W{model.w_bits:g}A{model.a_bits:g}"
+
+
+def size_text(count: float) -> str:
+    """Bytes as people read them: 887.9 kB, 5.48 MB."""
+    return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"

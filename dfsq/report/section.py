@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,18 @@ class Picture(Protocol):
         """Inline SVG, or images as ``data:`` links; names are escaped, nothing is fetched."""
 
 
+@runtime_checkable
+class Elastic(Protocol):
+    """A picture that takes the room that is left."""
+
+    @property
+    def caption(self) -> str:
+        """As of a :class:`Picture`."""
+
+    def html_within(self, room: int) -> str:
+        """As of a :class:`Picture`, in at most about ``room`` bytes."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """A note that says whether something passed."""
@@ -58,7 +70,7 @@ class Section:
     """As many values each as there are columns."""
     notes: Sequence[str | Verdict] = ()
     """A paragraph each, plain text."""
-    pictures: Sequence[Picture] = ()
+    pictures: Sequence[Picture | Elastic] = ()
     headline: bool = False
     """Whether the rows, a caption and a figure each, are to be seen at a glance."""
     only_page: bool = False

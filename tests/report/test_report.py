@@ -5,9 +5,7 @@ import json
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from dfsq.engines.description import Description
 from dfsq.errors import UsageError
@@ -17,7 +15,6 @@ from dfsq.report.findings import Findings
 from dfsq.report.html import to_html
 from dfsq.report.json_report import read_json, to_json
 from dfsq.report.markdown import to_markdown
-from dfsq.report.pictures import strip
 from dfsq.report.report import ModelReport, Report
 from dfsq.report.section import texts
 from dfsq.report.sections import sections
@@ -151,22 +148,3 @@ def test_gates_of_perfect_images() -> None:
     assert all(check.passed for check in gates.against_baseline(PERFECT, PERFECT, 0.0))
     worse = Report((model("full.pth", math.inf), model("low.safetensors", 50.0, bits=4)))
     assert not any(check.passed for check in gates.max_drop(worse, 100.0))
-
-
-def test_strip_shows_where_two_results_differ_most() -> None:
-    hr = np.random.default_rng(0).integers(0, 256, (200, 240, 3), dtype=np.uint8)
-    second = hr.copy()
-    second[150:160, 180:190] ^= 64
-    shown = strip("title", hr[::2, ::2], hr, hr, second, ("first", "second"))
-    assert [caption for caption, _ in shown.pictures] == [
-        "HR, detail marked",
-        "HR",
-        "bicubic",
-        "first",
-        "second",
-        "difference ×8",
-    ]
-    pictures = [np.asarray(Image.open(io.BytesIO(data))) for _, data in shown.pictures]
-    assert {picture.shape for picture in pictures[1:]} == {(96, 96, 3)}
-    assert int((pictures[3] != pictures[4]).any(2).sum()) == 100
-    assert int((pictures[5] != 128).any(2).sum()) == 100

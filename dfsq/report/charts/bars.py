@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dfsq.report.charts import svg
 
-_LEFT, _TOP, _BOTTOM, _HEIGHT, _WIDTH = 52, 34, 26, 240, 420
+_LEFT, _GAP, _BOTTOM, _PLOT, _WIDTH = 52, 14, 26, 180, 420
 _BAR = 40
 
 
@@ -29,26 +29,28 @@ class Bars:
         width = max(_WIDTH, _LEFT + 12 * count + 24 * len(self.groups))
         known = [value for _, values in self.series for value in values if value is not None]
         marks = svg.ticks(min(0.0, *known), max(0.0, *known)) if known else [0.0, 1.0]
-        y = svg.scale(marks[0], marks[-1], _HEIGHT - _BOTTOM, _TOP)
+        legend, top = svg.legend([name for name, _ in self.series] if len(self.series) > 1 else [""], _LEFT, width)
+        floor = top + _GAP + _PLOT
+        y = svg.scale(marks[0], marks[-1], floor, top + _GAP)
         room = (width - _LEFT - 8) / max(len(self.groups), 1)
         thick = min(_BAR, 0.8 * room / max(len(self.series), 1))
         elements = [*svg.value_axis(marks, y, _LEFT, width), svg.label(0, 12, self.unit)]
         if len(self.series) > 1:
-            elements += svg.legend([name for name, _ in self.series], _LEFT, 12)
+            elements += legend
         for place, group in enumerate(self.groups):
             middle = _LEFT + 4 + room * (place + 0.5)
             start = middle - thick * len(self.series) / 2
             for index, (name, values) in enumerate(self.series):
                 if (value := values[place]) is not None:
-                    top, bottom = sorted((y(value), y(0)))
+                    high, low = sorted((y(value), y(0)))
                     told = f"{group}, {name}: {self._told(value)}"
                     kind = f"c{index % svg.SERIES}"
-                    elements.append(svg.bar(start + thick * index + 1, top, thick - 2, bottom - top, kind, told))
+                    elements.append(svg.bar(start + thick * index + 1, high, thick - 2, low - high, kind, told))
                     if len(self.series) == 1:
-                        elements.append(svg.label(middle, top - 5, self._told(value), "middle"))
-            elements.append(svg.label(middle, _HEIGHT - 8, svg.shortened(group, max(4, int(room / 6.6))), "middle"))
+                        elements.append(svg.label(middle, high - 5, self._told(value), "middle"))
+            elements.append(svg.label(middle, floor + 18, svg.shortened(group, max(4, int(room / 6.6))), "middle"))
         elements.append(svg.line(_LEFT, y(0), width, y(0), "axis"))
-        return svg.chart(width, _HEIGHT, self._words(), elements, wide=width > _WIDTH)
+        return svg.chart(width, round(floor + _BOTTOM), self._words(), elements, wide=width > _WIDTH)
 
     def _told(self, value: float) -> str:
         return f"{value:.{self.digits}f} {self.unit}"

@@ -29,7 +29,7 @@ class Histogram:
         x = svg.scale(min(span, default=0.0), max(span, default=1.0), _LEFT + 3, _WIDTH - 3)
         high = max(1, math.ceil(math.log10(max(1.0, *self.counts, 1.0))))
         y = svg.scale(0, high, _HEIGHT - _BOTTOM, _TOP)
-        elements = [svg.label(0, 12, "count"), *svg.legend(("values", "points"), _LEFT, 12)]
+        elements = [svg.label(0, 12, "count"), *svg.legend(("values", "points"), _LEFT, _WIDTH)[0]]
         for power in range(high + 1):
             elements.append(svg.line(_LEFT, y(power), _WIDTH, y(power), "grid"))
             elements.append(svg.label(_LEFT - 6, y(power) + 4, _power(power), "end"))

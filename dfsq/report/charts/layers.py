@@ -32,7 +32,7 @@ class Layers:
         slot = min(_SLOT[1], max(_SLOT[0], (_WIDTH - _LEFT) / max(len(self.names), 1)))
         width = round(max(_WIDTH, _LEFT + slot * len(self.names) + 8))
         height = _TOP + _PANEL + (_GAP + _PANEL if self.errors else 0) + 12
-        elements = [svg.label(0, 12, "bits"), *svg.legend([name for name, _ in self.bits], _LEFT, 12)]
+        elements = [svg.label(0, 12, "bits"), *svg.legend([name for name, _ in self.bits], _LEFT, width)[0]]
         elements += self._bits(slot, width)
         if self.errors:
             top = _TOP + _PANEL + _GAP

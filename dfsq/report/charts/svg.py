@@ -10,6 +10,8 @@ from dfsq.printable import printable
 
 SERIES = 6
 """Colours that the style has for series, as classes ``c0`` to ``c5``."""
+ROW = 18.0
+"""Pixels from a line of words to the next."""
 Scale = Callable[[float], float]
 """A value's place in pixels."""
 
@@ -82,14 +84,17 @@ def value_axis(values: Sequence[float], y: Scale, left: float, right: float) -> 
     return marks
 
 
-def legend(names: Sequence[str], left: float, y: float, gap: float = 18) -> list[str]:
-    """What colour is which series, in one row."""
-    marks, x = [], left
+def legend(names: Sequence[str], left: float, right: float, top: float = 0) -> tuple[list[str], float]:
+    """What colour is which series, in as many rows as that takes, and where the last row ends."""
+    marks, x, y = [], left, top
     for index, name in enumerate(names):
-        marks.append(f'<rect x="{x:.1f}" y="{y - 9:.1f}" width="10" height="10" class="c{index % SERIES}"/>')
-        marks.append(label(x + 14, y, name))
-        x += 14 + width_of(name) + gap
-    return marks
+        words = shortened(name, 40)
+        if x > left and x + 14 + width_of(words) > right:
+            x, y = left, y + ROW
+        marks.append(f'<rect x="{x:.1f}" y="{y + 3:.1f}" width="10" height="10" class="c{index % SERIES}"/>')
+        marks.append(label(x + 14, y + 12, words))
+        x += 32 + width_of(words)
+    return marks, y + ROW
 
 
 def width_of(words: str) -> float:

@@ -8,7 +8,7 @@ from dfsq.report.section import CAPTIONS, Section
 
 def facts(findings: Findings) -> Section | None:
     """A row per fact."""
-    return Section("", CAPTIONS, tuple(findings.facts.items())) if findings.facts else None
+    return Section("How it came about", CAPTIONS, tuple(findings.facts.items())) if findings.facts else None
 
 
-PART = Part(10, facts)
+PART = Part(80, facts)

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from dfsq.evaluation.results import Scores
+from dfsq.report.charts.bars import Bars
 from dfsq.report.findings import Findings, Part
-from dfsq.report.report import Report, bits_of, shown
-from dfsq.report.section import Cell, Column, Section, Value, Verdict, number
+from dfsq.report.report import ModelReport, Report, bits_of, shown
+from dfsq.report.section import Cell, Column, Section, Value, number
 
 WHOLE_FILE = "the file itself"
 """Where a checkpoint's weights lie unless a container or prefix was chosen."""
 
 
 def scores(findings: Findings) -> Section:
-    """The table of scores, its notes, and what the gates say."""
-    section = table(findings.report, findings.per_image)
-    verdicts = [Verdict(str(check), check.passed) for check in findings.checks]
-    return Section(section.title, section.columns, section.rows, (*section.notes, *verdicts))
+    """The table of scores and its notes, with a chart of drops where there are any."""
+    report = findings.report
+    section = table(report, findings.per_image)
+    names = [f"{each.name} ×{each.scale}" for each in report.sets]
+    series = [(model.name, [_drop(report, model, each.name) for each in report.sets]) for model in report.models[1:]]
+    chart = Bars("Drop per set", "dB", names, series)
+    return replace(section, pictures=(chart,) if series else ())
+
+
+def _drop(report: Report, model: ModelReport, name: str) -> float | None:
+    drop = report.drop(model, name)
+    return drop.psnr_y if drop is not None and math.isfinite(drop.psnr_y) else None
 
 
 def table(report: Report, per_image: bool = False) -> Section:
@@ -88,4 +99,4 @@ def notes(report: Report) -> list[str]:
     return lines
 
 
-PART = Part(30, scores)
+PART = Part(40, scores)

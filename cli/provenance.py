@@ -1,0 +1,46 @@
+"""Where a result comes from: the command, the files that took part, what computed."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dfsq.version import __version__
+
+if TYPE_CHECKING:
+    from dfsq.report.report import Report
+
+_LIBRARIES = ("torch", "numpy")
+
+
+def provenance(files: Mapping[str, Path]) -> dict[str, Any]:
+    """Fields of :class:`dfsq.report.findings.Findings`; ``files`` by what the report calls them, those that exist."""
+    from dfsq.checkpoint import sha256_of
+
+    return {
+        "command": shlex.join(("dfsq", *sys.argv[1:])),
+        "checksums": {name: sha256_of(path) for name, path in files.items() if path.is_file()},
+        "versions": {
+            "dfsq": __version__,
+            "Python": platform.python_version(),
+            **{name: version(name) for name in _LIBRARIES},
+        },
+    }
+
+
+def with_artifacts(report: Report, files: Mapping[str, Path]) -> Report:
+    """``report`` with what the headers of those of its models that are artifacts say; ``files`` by their names."""
+    from dfsq.artifact import is_artifact
+    from dfsq.artifact.parts import described
+
+    def filled(name: str) -> dict[str, Any] | None:
+        path = files.get(name)
+        return described(path) if path is not None and is_artifact(path) else None
+
+    return replace(report, models=tuple(replace(model, artifact=filled(model.name)) for model in report.models))

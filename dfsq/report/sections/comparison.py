@@ -1,0 +1,85 @@
+"""Several quantizations of one network side by side: a row each, a column per set, the best of every column marked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from dfsq.report.charts.scatter import Mark, Scatter
+from dfsq.report.findings import Findings, Part
+from dfsq.report.report import ModelReport, Report, bits_of, shown, size_text
+from dfsq.report.section import Cell, Column, Picture, Section, Value, number
+
+BEST = " *"
+"""Follows the smallest drop of a set at the same bits."""
+
+
+def comparison(findings: Findings) -> Section | None:
+    """Where there is more than one quantized model, or the report is of ``dfsq compare``."""
+    report = findings.report
+    return table(report) if len(report.models) > 2 or "recipes" in report.details else None
+
+
+def table(report: Report) -> Section:
+    """The first model's Y-PSNR, then the drop, size and time of every quantization; a mark for each in the charts."""
+    sets = [each.name for each in report.sets]
+    numbers = (*(f"{each.name} ×{each.scale}" for each in report.sets), "size", "time")
+    first, seconds = report.models[0], _seconds(report)
+    full = (number(each.mean.psnr_y, shown(each.mean.psnr_y, 2)) for each in first.sets)
+    rows: list[tuple[Value, ...]] = [(first.name, bits_of(first), *full, Cell("–"), Cell("–"))]
+    for model in report.models[1:]:
+        rivals = [each for each in report.models[1:] if bits_of(each) == bits_of(model)]
+        drops = (_drop(report, model, rivals, name) for name in sets)
+        size, taken = model.size, seconds.get(model.name)
+        cells = (number(size, f"{(size or 0) / 1e3:.0f} kB"), number(taken, f"{taken or 0:.0f} s"))
+        rows.append((model.name, bits_of(model), *drops, *cells))
+    columns = (Column("recipe"), Column("bits"), *(Column(each, numeric=True) for each in numbers))
+    return Section("Y-PSNR in full precision, drops below it (dB)", columns, rows, pictures=_charts(report))
+
+
+def _seconds(report: Report) -> Mapping[str, float]:
+    """What quantizing took, by model."""
+    seconds = report.details.get("seconds")
+    return seconds if isinstance(seconds, Mapping) else {}
+
+
+def _drop(report: Report, model: ModelReport, rivals: Sequence[ModelReport], name: str) -> Cell:
+    drops = {each.name: drop.psnr_y for each in rivals if (drop := report.drop(each, name)) is not None}
+    if model.name not in drops:
+        return Cell("–")
+    best = len(drops) > 1 and drops[model.name] == min(drops.values())
+    return Cell(shown(drops[model.name], 3, signed=True) + (BEST if best else ""), drops[model.name])
+
+
+def _charts(report: Report) -> list[Picture]:
+    """The mean drop against whatever the runs cost."""
+    seconds = _seconds(report)
+    axes = (
+        (
+            "size",
+            "size of the file, kB",
+            {each.name: each.size / 1e3 for each in report.models if each.size is not None},
+        ),
+        ("time in the engine", "s a megapixel", {each.name: each.seconds for each in report.models if each.seconds}),
+        ("time to quantize", "s", dict(seconds)),
+    )
+    charts: list[Picture] = []
+    for what, unit, costs in axes:
+        marks = [mark for model in report.models[1:] if (mark := _mark(report, model, costs, what, unit)) is not None]
+        if marks:
+            charts.append(Scatter(f"Drop against {what}", unit, "mean drop, dB", marks))
+    return charts
+
+
+def _mark(report: Report, model: ModelReport, costs: Mapping[str, float], what: str, unit: str) -> Mark | None:
+    drops = {each.name: drop.psnr_y for each in model.sets if (drop := report.drop(model, each.name)) is not None}
+    if model.name not in costs or not drops or not all(map(math.isfinite, drops.values())):
+        return None
+    cost = costs[model.name]
+    told = ", ".join(f"drop on {name} {drop:.3f} dB" for name, drop in drops.items())
+    size = f", {size_text(model.size)}" if model.size is not None else ""
+    return Mark(model.name, cost, fmean(drops.values()), bits_of(model), f"{told}{size}, {what} {cost:.4g} {unit}")
+
+
+PART = Part(35, comparison)
