@@ -117,7 +117,10 @@ def _table(section: Section) -> str:
 
 
 def _field(column: Column, value: Value) -> str:
-    exact = f' data-value="{value.value:.9g}"' if isinstance(value, Cell) and value.value is not None else ""
+    exact = ""
+    if isinstance(value, Cell) and value.value is not None:
+        number = f"{value.value:.9g}".replace("inf", "Infinity")  # as scripts spell it
+        exact = f' data-value="{number}"'
     return f"<td{_class(column)}{exact}>{_cell(value)}</td>"
 
 
