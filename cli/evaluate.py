@@ -174,7 +174,7 @@ def evaluate(
         report = Report((*report.models, row))
     findings = Findings(report, _title(report), checks=checks, **provenance(files))
     if gallery:
-        findings = replace(findings, compared=gallery.compared(loaded[0][1]), names=gallery.names)
+        findings = replace(findings, **gallery.findings(loaded[0][1], loaded[-1][1]))
     write_reports(reports, findings)
     if distributed.is_main():
         _append_to_job_summary(findings, quiet)

@@ -297,8 +297,8 @@ def quantize(
         files = dict(zip(names, (Path(checkpoint), output), strict=True))
         report = with_artifacts(Report(scored, details), files)
         title = f"{names[0]} at {bits_of(scored[1])}"
-        pictures = gallery.compared(model), names
-        write_reports(reports, Findings(report, title, facts, checks, *pictures, **provenance(files)))
+        seen = gallery.findings(model, quantized)
+        write_reports(reports, Findings(report, title, facts=facts, checks=checks, **seen, **provenance(files)))
     print_table(f"Wrote {output}", ("", ""), list(facts.items()))
     if recipe.avg_bits is not None:
         print_table("Allocation", ("layer", "weight bits", "activation bits"), _allocation(quantized), (1, 2))

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cli.console import note
 from cli.naming import distinct, stems
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from dfsq.model import SRModel
     from dfsq.report.compared import Compared, Image
     from dfsq.report.report import ModelReport
+    from dfsq.report.signals import Signals
 
 OnImage = Callable[[str, "Upscaled"], None]
 """Called with the name of the model and each image it has upscaled."""
 PICTURED = 3
 """Images that a report shows."""
 KEPT_BYTES = 128_000_000
-"""Results of the first model that are kept until the second has its own; what is beyond is upscaled again."""
+"""A hundred images of an ordinary benchmark."""
 
 
 def find_sets(data: Path | None, sets: Sequence[str], scale: int, quiet: bool) -> list[Benchmark]:
@@ -109,10 +110,11 @@ def score_models(
 class Gallery:
     """Keeps the images that lose most from one model to another, which upscales them later."""
 
-    def __init__(self, first: str, second: str) -> None:
+    def __init__(self, first: str, second: str, room: int = KEPT_BYTES) -> None:
+        """``room``: bytes of results that are kept until the second model has its own; others are made again."""
         self.names = (first, second)
         self._first: dict[tuple[str, int], tuple[Scores, Image | None]] = {}
-        self._room = KEPT_BYTES
+        self._room = room
         self._seen: Counter[tuple[str, str]] = Counter()
         self._worst: list[tuple[Compared, bool, Image]] = []
 
@@ -137,16 +139,30 @@ class Gallery:
         self._worst.sort(key=lambda each: -each[0].drop)
         del self._worst[PICTURED:]
 
-    def compared(self, first: SRModel | Engine) -> list[Compared]:
-        """The images, that which lost most first; what ``first``, the first model, made of them is made again where it
-        did not fit into memory."""
+    def findings(self, first: SRModel | Engine, last: SRModel | Engine) -> dict[str, Any]:
+        """Fields of :class:`dfsq.report.findings.Findings`; the models are those of the two names."""
         from dfsq.engines.opening import as_engine
+
+        one, other = as_engine(first, "upscale"), as_engine(last, "upscale")
+        return {"compared": self._compared(one), "names": self.names, "signals": self._signals(one, other)}
+
+    def _compared(self, first: Engine) -> list[Compared]:
+        """The images, that which lost most first; what did not fit into memory is made again."""
         from dfsq.evaluation.upscaling import upscale_to_score
 
-        engine = as_engine(first, "upscale")
         return [
-            pair if known else replace(pair, first=upscale_to_score(engine, lr)[0]) for pair, known, lr in self._worst
+            pair if known else replace(pair, first=upscale_to_score(first, lr)[0]) for pair, known, lr in self._worst
         ]
+
+    def _signals(self, first: Engine, last: Engine) -> Signals | None:
+        """What happens inside ``last`` on the image that lost most; None where something else than torch runs it."""
+        from dfsq.engines.torch import Torch
+        from dfsq.evaluation.noise import signals
+
+        if not self._worst or not isinstance(first, Torch) or not isinstance(last, Torch):
+            return None
+        pair, _, lr = self._worst[0]
+        return signals(first.model, last.model, lr, f"{pair.set_name}: {pair.name}")
 
 
 class ImageFolder:

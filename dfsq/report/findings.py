@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 from dfsq.report.compared import Compared
 from dfsq.report.gates import Check
 from dfsq.report.report import Report
 from dfsq.report.section import Section
+from dfsq.report.signals import Signals
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Findings:
 
     report: Report
     title: str = ""
+    _: KW_ONLY
     facts: Mapping[str, str] = field(default_factory=dict)
     """How the result came about, by caption, in order."""
     checks: Sequence[Check] = ()
@@ -24,6 +26,8 @@ class Findings:
     """Images of the first model and the last, that which lost most first."""
     names: tuple[str, str] = ("", "")
     """Of those two models."""
+    signals: Signals | None = None
+    """What happens inside the last model."""
     command: str = ""
     """What was typed."""
     checksums: Mapping[str, str] = field(default_factory=dict)

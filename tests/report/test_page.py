@@ -33,6 +33,7 @@ from dfsq.report.json_report import to_json
 from dfsq.report.report import ModelReport, Report
 from dfsq.report.section import CAPTIONS, Cell, Column, Section
 from dfsq.report.sections import sections
+from dfsq.report.signals import Inputs, Signals
 from dfsq.report.viewer import Viewer
 
 Run = Callable[..., Any]
@@ -49,6 +50,7 @@ ARTIFACT = {
     "source": {"file": "full.pth", "sha256": "ab" * 32},
     "versions": {"dfsq": "0.1.0"},
 }
+INPUTS = Inputs((0.0, 0.5, 1.0), (100, 3), (0.0, 0.25, 1.0), 4, 7)
 DROPS = {"zebra": 0.02, "comet": 0.5, "lenna": -0.01, "baby10": 0.1, "baby9": 0.1}
 
 
@@ -80,6 +82,7 @@ def findings(**changes: Any) -> Findings:
         "checks": gates.max_drop(report, 0.1),
         "compared": [compared("comet", 0.5), compared("zebra", 0.02)],
         "names": ("full.pth", "low.safetensors"),
+        "signals": Signals("Set5: comet", {"b.2": 0.01, "b.10": 0.25}, {"b.10": INPUTS}),
         "command": "dfsq quantize full.pth --eval Set5",
         "checksums": {"full.pth": "cd" * 32},
         "versions": {"torch": "2.13"},
@@ -131,6 +134,7 @@ def test_the_verdict_comes_first_and_sections_in_order(page: str) -> None:
         "Every image",
         "Size by part",
         "Bits per layer",
+        "Activations",
         "How it came about",
         "To get the same again",
     ]
@@ -543,6 +547,20 @@ def test_layers_are_in_the_order_of_their_numbers(page: str) -> None:
     assert re.findall(r"<td>(b\.\d+)</td>", table) == ["b.1", "b.2", "b.10"]
 
 
+def test_noise_and_inputs_are_charts(page: str) -> None:
+    assert "<title>b.1: weights 8 bits, activations 8 bits</title>" in page
+    assert "<title>b.2: weights 3 bits, activations 3 bits, noise 1 %</title>" in page
+    assert "<title>b.10: weights 4 bits, activations 4 bits, noise 25 %</title>" in page
+    assert "b.10, channel 7, 4 bits: 103 values from 0 to 1" in page
+
+
+def test_many_points_are_thin_lines_and_told_in_short() -> None:
+    label, tips = words(Histogram("x", [0.0, 1.0], [5], [index / 999 for index in range(1000)]))
+    assert label.endswith("1000 points: from 0 to 1")
+    assert len(tips) < 400
+    assert tips[1].startswith("points 0, 0.001")
+
+
 def test_several_runs_are_marks_of_drop_against_size_and_time() -> None:
     full = scored("full.pth", dict.fromkeys(DROPS, 0.0))
     runs = [scored(f"run{n}", {k: n * v for k, v in DROPS.items()}, size=1000 * n, seconds=1 / n) for n in (1, 2, 3)]
@@ -559,7 +577,8 @@ def test_several_runs_are_marks_of_drop_against_size_and_time() -> None:
         assert places == sorted(places)[::order]
         heights = [float(each["cy"]) for each in marks[name]]  # downwards
         assert heights == sorted(heights, reverse=True)
-    assert "run2: drop on Set5 0.244 dB, 2.0 kB, size 2 size of the file, kB" not in page
+    assert "<title>run2: drop on Set5 0.284 dB, size 2 kB</title>" in page
+    assert "<title>run2: drop on Set5 0.284 dB, time to quantize 9 s</title>" in page
 
 
 def test_names_cannot_break_out(tmp_path: Path, run: Run) -> None:
@@ -567,7 +586,15 @@ def test_names_cannot_break_out(tmp_path: Path, run: Run) -> None:
     low = scored(name, DROPS, artifact={**ARTIFACT, "layers": {name: LAYERS["b.1"]}, "parts": {name: 5}}, size=5)
     report = Report((scored(name + "2", DROPS, size=6), low))
     found = Findings(
-        report, name, {name: name}, gates.max_drop(report, 1), [compared(name, 0.1)], (name, name), name, {name: name}
+        report,
+        name,
+        facts={name: name},
+        checks=gates.max_drop(report, 1),
+        compared=[compared(name, 0.1)],
+        names=(name, name),
+        signals=Signals(name, {name: 0.1}, {name: INPUTS}),
+        command=name,
+        checksums={name: name},
     )
     page = rendered(found)
     assert page.count("<script>") == 1

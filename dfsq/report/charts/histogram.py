@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from dfsq.report.charts import svg
 
 _LEFT, _TOP, _BOTTOM, _HEIGHT, _WIDTH = 52, 30, 24, 220, 420
+_MANY = 40
+"""Points from which their lines are thin."""
+_TOLD = 6
+"""Points on one pixel that are told."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,10 @@ class Histogram:
                 top = y(max(math.log10(count), 0.02))
                 told = f"{low:.4g} to {up:.4g}: {count:,.0f}"
                 elements.append(svg.bar(x(low), top, max(x(up) - x(low) - 0.3, 0.5), y(0) - top, "c0", told))
-        for point in self.points:
-            elements.append(svg.line(x(point), _TOP, x(point), y(0), "point", f"point {point:.4g}"))
+        for place, here in _by_place(self.points, x).items():
+            told = ", ".join(f"{each:.4g}" for each in here[:_TOLD]) + ", …" * (len(here) > _TOLD)
+            kind = "point" if len(self.points) <= _MANY else "point thin"
+            elements.append(svg.line(place, _TOP, place, y(0), kind, f"point{'s' * (len(here) > 1)} {told}"))
         for value in svg.ticks(min(span, default=0.0), max(span, default=1.0)):
             if min(span, default=0.0) <= value <= max(span, default=1.0):
                 elements.append(svg.label(x(value), _HEIGHT - 6, svg.shown(value), "middle"))
@@ -54,8 +60,19 @@ class Histogram:
                 half = f", half of them up to {(low + up) / 2:.4g}"
                 break
         span = f"{total:,.0f} values from {self.edges[0]:.4g} to {self.edges[-1]:.4g}" if self.edges else "no values"
-        points = f"; {len(self.points)} points: {', '.join(f'{each:.4g}' for each in self.points)}"
+        told = ", ".join(f"{each:.4g}" for each in self.points)
+        if len(self.points) > _MANY:
+            told = f"from {min(self.points):.4g} to {max(self.points):.4g}"
+        points = f"; {len(self.points)} points: {told}"
         return f"{self.caption}: {span}{half or ''}{points if self.points else ''}"
+
+
+def _by_place(points: Sequence[float], x: svg.Scale) -> dict[float, list[float]]:
+    """Points by where they are drawn; many lie on the same pixel."""
+    found: dict[float, list[float]] = {}
+    for point in points:
+        found.setdefault(round(x(point), 0 if len(points) > _MANY else 1), []).append(point)
+    return found
 
 
 def _power(power: int) -> str:

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from dfsq.report.charts.scatter import Mark, Scatter
 from dfsq.report.findings import Findings, Part
-from dfsq.report.report import ModelReport, Report, bits_of, shown, size_text
+from dfsq.report.report import ModelReport, Report, bits_of, shown
 from dfsq.report.section import Cell, Column, Picture, Section, Value, number
 
 BEST = " *"
@@ -54,32 +54,29 @@ def _drop(report: Report, model: ModelReport, rivals: Sequence[ModelReport], nam
 
 def _charts(report: Report) -> list[Picture]:
     """The mean drop against whatever the runs cost."""
-    seconds = _seconds(report)
+    sizes = {each.name: each.size / 1e3 for each in report.models if each.size is not None}
+    pace = {each.name: each.seconds for each in report.models if each.seconds is not None}
     axes = (
-        (
-            "size",
-            "size of the file, kB",
-            {each.name: each.size / 1e3 for each in report.models if each.size is not None},
-        ),
-        ("time in the engine", "s a megapixel", {each.name: each.seconds for each in report.models if each.seconds}),
-        ("time to quantize", "s", dict(seconds)),
+        ("size", "kB", sizes),
+        ("time in the engine", "s a megapixel", pace),
+        ("time to quantize", "s", _seconds(report)),
     )
     charts: list[Picture] = []
     for what, unit, costs in axes:
-        marks = [mark for model in report.models[1:] if (mark := _mark(report, model, costs, what, unit)) is not None]
+        marks = [mark for model in report.models[1:] if (mark := _mark(report, model, costs, f"{what} %s {unit}"))]
         if marks:
-            charts.append(Scatter(f"Drop against {what}", unit, "mean drop, dB", marks))
+            charts.append(Scatter(f"Drop against {what}", f"{what}, {unit}", "mean drop, dB", marks))
     return charts
 
 
-def _mark(report: Report, model: ModelReport, costs: Mapping[str, float], what: str, unit: str) -> Mark | None:
+def _mark(report: Report, model: ModelReport, costs: Mapping[str, float], told: str) -> Mark | None:
+    """A model's, where its cost and all its drops are known; ``told`` says what the cost is."""
     drops = {each.name: drop.psnr_y for each in model.sets if (drop := report.drop(model, each.name)) is not None}
     if model.name not in costs or not drops or not all(map(math.isfinite, drops.values())):
         return None
     cost = costs[model.name]
-    told = ", ".join(f"drop on {name} {drop:.3f} dB" for name, drop in drops.items())
-    size = f", {size_text(model.size)}" if model.size is not None else ""
-    return Mark(model.name, cost, fmean(drops.values()), bits_of(model), f"{told}{size}, {what} {cost:.4g} {unit}")
+    figures = [f"drop on {name} {drop:.3f} dB" for name, drop in drops.items()]
+    return Mark(model.name, cost, fmean(drops.values()), bits_of(model), ", ".join((*figures, told % f"{cost:.4g}")))
 
 
 PART = Part(35, comparison)

@@ -22,7 +22,9 @@ def layers(findings: Findings) -> Section | None:
     if not found:
         return None
     several = len(found) > 1
-    pictures = [_chart(name, records, several) for name, records in found.items()]
+    last = list(found)[-1]
+    noise = findings.signals.noise if findings.signals is not None else {}
+    pictures = [_chart(name, records, several, noise if name == last else {}) for name, records in found.items()]
     columns = (
         *((Column("file"),) if several else ()),
         Column("layer"),
@@ -30,7 +32,12 @@ def layers(findings: Findings) -> Section | None:
         *(Column(name, numeric=True) for name in ("parameters", "weight bits", "activation bits")),
     )
     rows = [(*((name,) if several else ()), *row) for name, records in found.items() for row in _rows(records)]
-    notes = ("Layers that are not listed stay in full precision.",)
+    notes = ["Layers that are not listed stay in full precision."]
+    if findings.signals is not None:
+        notes.append(
+            "Noise: share of the variance of a layer's output that is not that in full precision, with what the layers "
+            f"before have brought in; on the middle of {findings.signals.image}."
+        )
     return Section("Bits per layer", columns, rows, notes, pictures, only_page=True)
 
 
@@ -43,12 +50,15 @@ def _sorted(records: Mapping[str, Any]) -> dict[str, Any]:
     return {name: records[name] for name in sorted(records, key=parts)}
 
 
-def _chart(name: str, records: Mapping[str, Any], several: bool) -> Layers:
+def _chart(name: str, records: Mapping[str, Any], several: bool, noise: Mapping[str, float]) -> Layers:
     bits = [
         ("weights", [record["w_bits"] for record in records.values()]),
         ("activations", [record["a_bits"] for record in records.values()]),
     ]
-    return Layers(f"Bits per layer, {name}" if several else "Bits per layer", list(records), bits)
+    caption = "Bits and noise per layer" if noise else "Bits per layer"
+    known = [noise.get(each) for each in records] if noise else []
+    errors = [None if each is None else 100 * each for each in known]
+    return Layers(f"{caption}, {name}" if several else caption, list(records), bits, errors, "%", "noise")
 
 
 def _rows(records: Mapping[str, Any]) -> list[tuple[Value, ...]]:

@@ -1,0 +1,32 @@
+"""What layers are given, and the levels that it is rounded to."""
+
+from __future__ import annotations
+
+from dfsq.report.charts.histogram import Histogram
+from dfsq.report.findings import Findings, Part
+from dfsq.report.section import Section
+from dfsq.report.signals import Inputs
+
+
+def activations(findings: Findings) -> Section | None:
+    """A histogram for each of the layers whose inputs are rounded most coarsely."""
+    if findings.signals is None or not findings.signals.inputs:
+        return None
+    pictures = [
+        Histogram(_caption(name, each), each.edges, each.counts, each.levels)
+        for name, each in findings.signals.inputs.items()
+    ]
+    notes = (
+        "The layers whose inputs are rounded most coarsely, and of each the channel of which that is true, on the "
+        f"middle of {findings.signals.image}, in the units of the channel. Lines are what inputs are rounded to. "
+        "What a layer costs the picture: dfsq analyze.",
+    )
+    return Section("Activations", notes=notes, pictures=pictures, only_page=True)
+
+
+def _caption(name: str, inputs: Inputs) -> str:
+    channel = "" if inputs.channel is None else f", channel {inputs.channel}"
+    return f"{name}{channel}, {inputs.bits} bits"
+
+
+PART = Part(75, activations)
