@@ -155,7 +155,7 @@ def compare(
         seconds[row.name] = taken
     report = Report(tuple(scored), {"seconds": seconds, "recipes": [each.to_dict() for each in chosen]})
     title = f"{Path(checkpoint).name}: recipes compared"
-    write_reports(reports, Findings(report, title, **provenance({Path(checkpoint).name: Path(checkpoint)})))
+    write_reports(reports, Findings(report, title, **provenance({Path(checkpoint).name: checkpoint})))
     if as_json:
         click.echo(to_json(report), nl=False)
     else:

@@ -166,7 +166,7 @@ def evaluate(
             if receiver is not None and distributed.is_main():
                 receiver.add(name, image)
 
-    files = {name: Path(path) for name, path in _names(models).items()}
+    files = _names(models)
     report = with_artifacts(Report(score_models(loaded, benchmarks, quiet, keep)), files)
     checks = gates(report)
     if bicubic:
@@ -216,7 +216,15 @@ def _title(report: Report) -> str:
 
 
 def _size(path: str) -> int | None:
-    return Path(path).stat().st_size if Path(path).exists() else None
+    """Bytes of a model's file, with the weights that OpenVINO keeps beside its own."""
+    from dfsq.loading import located
+
+    with located(path) as file:
+        if not file.exists():
+            return None
+        weights = file.with_suffix(".bin")
+        beside = weights.stat().st_size if file.suffix.lower() == ".xml" and weights.is_file() else 0
+        return file.stat().st_size + beside
 
 
 def _common_scale(models: list[tuple[str, Engine, int | None]]) -> int:

@@ -84,24 +84,13 @@ def with_pictures(reports: Iterable[Path]) -> bool:
 
 def write_reports(paths: Sequence[Path], findings: Findings) -> None:
     """Write a report of ``findings`` to every path in the format of its suffix."""
-    from dfsq.report.html import to_html
     from dfsq.report.json_report import to_json
-    from dfsq.report.markdown import to_markdown
     from dfsq.report.sections import sections
-    from dfsq.report.spreadsheet import images, to_csv
+    from dfsq.report.spreadsheet import images
 
-    for path in paths:
-        suffix = path.suffix.lower()
-        if suffix == ".html":
-            write_atomically(
-                path, to_html(sections(findings), findings.title, to_json(findings.report, findings.checks))
-            )
-        elif suffix == ".json":
-            write_atomically(path, to_json(findings.report, findings.checks))
-        elif suffix == ".csv":
-            write_atomically(path, to_csv(images(findings.report)))
-        else:
-            write_atomically(path, to_markdown(sections(findings), findings.title))
+    if paths:
+        document = to_json(findings.report, findings.checks)
+        write_sections(paths, sections(findings), findings.title, document, images(findings.report))
 
 
 def write_sections(
@@ -115,7 +104,7 @@ def write_sections(
     for path in paths:
         suffix = path.suffix.lower()
         if suffix == ".html":
-            write_atomically(path, to_html(sections, title))
+            write_atomically(path, to_html(sections, title, document))
         elif suffix == ".json":
             write_atomically(path, document)
         elif suffix == ".csv":

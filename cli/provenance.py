@@ -19,13 +19,19 @@ if TYPE_CHECKING:
 _LIBRARIES = ("torch", "numpy")
 
 
-def provenance(files: Mapping[str, Path]) -> dict[str, Any]:
-    """Fields of :class:`dfsq.report.findings.Findings`; ``files`` by what the report calls them, those that exist."""
+def provenance(files: Mapping[str, str | Path]) -> dict[str, Any]:
+    """Fields of :class:`dfsq.report.findings.Findings`; ``files`` by what the report calls them."""
     from dfsq.checkpoint import sha256_of
+    from dfsq.loading import located
 
+    checksums = {}
+    for name, path in files.items():
+        with located(path) as file:
+            if file.is_file():
+                checksums[name] = sha256_of(file)
     return {
         "command": shlex.join(("dfsq", *sys.argv[1:])),
-        "checksums": {name: sha256_of(path) for name, path in files.items() if path.is_file()},
+        "checksums": checksums,
         "versions": {
             "dfsq": __version__,
             "Python": platform.python_version(),
@@ -34,13 +40,13 @@ def provenance(files: Mapping[str, Path]) -> dict[str, Any]:
     }
 
 
-def with_artifacts(report: Report, files: Mapping[str, Path]) -> Report:
+def with_artifacts(report: Report, files: Mapping[str, str | Path]) -> Report:
     """``report`` with what the headers of those of its models that are artifacts say; ``files`` by their names."""
     from dfsq.artifact import is_artifact
     from dfsq.artifact.parts import described
 
     def filled(name: str) -> dict[str, Any] | None:
-        path = files.get(name)
-        return described(path) if path is not None and is_artifact(path) else None
+        path = Path(files.get(name, ""))
+        return described(path) if is_artifact(path) else None
 
     return replace(report, models=tuple(replace(model, artifact=filled(model.name)) for model in report.models))

@@ -283,6 +283,8 @@ def quantize(
         facts["network"] = identity(quantized.info.architecture, quantized.scale, quantized.info.identified())
     else:
         names = (Path(checkpoint).name, output.name)
+        if names[0] == names[1]:
+            names = (checkpoint, str(output))
         gallery = Gallery(*names)
         keep = gallery.add if with_pictures(reports) else lambda name, image: None
         float32 = 4 * sum(parameter.numel() for parameter in model.parameters())
@@ -294,7 +296,7 @@ def quantize(
             "seconds": round(seconds, 1),
             "multiply_adds": share_document(shares),
         }
-        files = dict(zip(names, (Path(checkpoint), output), strict=True))
+        files = {names[0]: checkpoint, names[1]: str(output)}
         report = with_artifacts(Report(scored, details), files)
         title = f"{names[0]} at {bits_of(scored[1])}"
         seen = gallery.findings(model, quantized)
