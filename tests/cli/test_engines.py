@@ -44,12 +44,15 @@ def test_each_model_runs_in_its_engine(ready: tuple[Callable, list[object]]) -> 
     assert (first["engine"]["engine"], second["engine"]["engine"]) == ("torch", "onnxruntime")
     assert second["engine"]["precision"] == "f32"
     assert second["engine"]["instructions"]
+    assert "seconds_per_megapixel" not in first
+    assert 0 < second["seconds_per_megapixel"] < 1000
     assert abs(second["sets"][0]["drop"]["psnr_y"]) < 0.001
     assert not made
     for form in ("html", "md"):
         text = Path(f"r.{form}").read_text(encoding="utf-8")
         assert f"Run by onnxruntime {second['engine']['version']}" in text
         assert "Run by torch" in text
+    assert f"Time in onnxruntime {second['engine']['version']}" in Path("r.html").read_text(encoding="utf-8")
     rows = list(csv.DictReader(io.StringIO(Path("r.csv").read_text())))
     assert [row["engine"] for row in rows] == ["torch"] * 2 + ["onnxruntime"] * 2
     everything = dfsq("eval", "model.pth", "model.onnx", *sets, "--engine", "openvino", "--min-psnr", "Set5=99")
@@ -84,11 +87,14 @@ def test_upscale(engine: str, ready: tuple[Callable, list[object]]) -> None:
 
 def test_compare_scores_in_the_engine(ready: tuple[Callable, list[object]]) -> None:
     dfsq, made = ready
-    options = "--recipes minmax --bits 8 --patches 2 --engine onnxruntime --json"
+    options = "--recipes minmax --bits 8 --patches 2 --engine onnxruntime --json --report r.html"
     run = dfsq("compare", "model.pth", *options.split())
     assert run.code == 0, run.err
     assert len(made) == 2  # at 8 bits the graph of the one still passes for the other's
     assert [each["engine"]["engine"] for each in json.loads(run.out)["models"]] == ["onnxruntime"] * 2
+    page = Path("r.html").read_text(encoding="utf-8")
+    assert all(f"Drop against {what}" in page for what in ("size", "time in the engine", "time to quantize"))
+    assert page.count("<circle") == 3
 
 
 @pytest.mark.parametrize(

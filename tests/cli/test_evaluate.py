@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Callable
@@ -8,7 +9,9 @@ import numpy as np
 import pytest
 
 import dfsq as api
+from cli.evaluate import _size
 from dfsq.images.files import read_image, write_png
+from dfsq.report.json_report import read_json
 
 BENCHMARK = ("--data", "benchmark", "--set", "Set5")
 
@@ -61,6 +64,30 @@ def test_csv_and_markdown_alone_on_stdout(dfsq: Callable, artifact: str) -> None
     assert markdown[:2] == ["### Scores", ""]
     assert markdown[2] == "| model | bits | set | Y-PSNR | SSIM | RGB-PSNR |"
     assert markdown[4].startswith("| model.pth | FP32 | Set5 ×2 | ")
+
+
+def test_reports_tell_what_an_artifact_is_made_of(dfsq: Callable, artifact: str) -> None:
+    reports = ("--report", "r.html", "--report", "r.json")
+    assert dfsq("eval", "model.pth", artifact, *BENCHMARK, *reports).code == 0
+    full, low = read_json(Path("r.json")).models
+    assert full.artifact is None
+    assert low.artifact is not None
+    assert low.size == Path(artifact).stat().st_size == sum(low.artifact["parts"].values())
+    page = Path("r.html").read_text(encoding="utf-8")
+    for name in low.artifact["layers"]:
+        assert f"<td>{name}</td>" in page
+    for title in ("Images that lost most", "Every image", "Size by part", "Bits per layer", "Activations"):
+        assert f"<h2>{title}</h2>" in page
+    for path in ("model.pth", artifact):
+        assert hashlib.sha256(Path(path).read_bytes()).hexdigest() in page
+
+
+def test_sizes_of_embedded_checkpoints_and_of_graphs_in_two_files(dfsq: Callable, tmp_path: Path) -> None:
+    (embedded,) = json.loads(dfsq("eval", "edsr-baseline-x2", "--hr", "photos", "--json", "-q").out)["models"]
+    assert 4_000_000 < embedded["bytes"] < 7_000_000
+    for name, content in (("graph.xml", b"12"), ("graph.bin", b"345"), ("other.onnx", b"6"), ("other.bin", b"78")):
+        (tmp_path / name).write_bytes(content)
+    assert (_size("graph.xml"), _size("other.onnx"), _size("none.pth")) == (5, 1, None)
 
 
 def test_per_image_rows(dfsq: Callable) -> None:
