@@ -31,10 +31,12 @@ def to_html(sections: Sequence[Section], title: str, document: str = "") -> str:
     """
     elastic: list[Elastic] = []
     body = [f"<h1>{_text(title)}</h1>"]
-    for index, section in enumerate(sections):
+    for section in sections:
         body += _section(section, elastic)
-        if index == 0:
+        if section.headline:
             body += _download(document)
+    if not any(section.headline for section in sections):
+        body += _download(document)
     style, script = (_file(name) for name in ("style.css", "page.js"))
     page = (
         f"<!doctype html>\n<html lang=en><meta charset=utf-8>\n<title>{_text(title)}</title>\n"
