@@ -9,6 +9,7 @@ import json
 import re
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dfsq.engines.description import Description
 from dfsq.evaluation.results import ImageResult, Scores, SetResult
 from dfsq.report import gates, html
 from dfsq.report.charts.bars import Bars
@@ -150,17 +152,25 @@ def test_the_verdict_comes_first_and_sections_in_order(page: str) -> None:
     assert page.index("max-drop failed") < page.index("Images that lost most")
 
 
-def test_speed_is_shown_where_engines_ran() -> None:
-    full = scored("full.onnx", dict.fromkeys(DROPS, 0.0), seconds=0.5, engine=None)
-    low = scored("low.onnx", DROPS, seconds=0.2)
-    report = Report((full, low))
-    assert "faster" not in rendered(findings(report=report, checks=()))
-    from dfsq.engines.description import Description
+ENGINE = Description("openvino", "2026.4", "int8/f32", "AVX2")
 
-    engine = Description("openvino", "2026.4", "int8/f32", "AVX2")
-    low = scored("low.onnx", DROPS, seconds=0.2, engine=engine)
-    told = rendered(findings(report=Report((full, low)), checks=()))
-    assert "<dt>Time in openvino 2026.4 (int8/f32, AVX2) (0.5 → 0.2 s a megapixel)</dt><dd>2.50× faster</dd>" in told
+
+@pytest.mark.parametrize(
+    ("first", "told"),
+    [
+        ((0.5, ENGINE), [("(int8/f32, AVX2) (0.5 → 0.2 s a megapixel)", "2.50× faster")]),
+        ((0.1, ENGINE), [("(int8/f32, AVX2) (0.1 → 0.2 s a megapixel)", "2.00× slower")]),
+        ((0.5, replace(ENGINE, engine="onnxruntime")), [("(int8/f32, AVX2)", "0.2 s a megapixel")]),
+        ((None, None), [("(int8/f32, AVX2)", "0.2 s a megapixel")]),
+    ],
+)
+def test_speed_is_shown_where_an_engine_ran(first: tuple[Any, Any], told: list[tuple[str, str]]) -> None:
+    full = scored("full.onnx", dict.fromkeys(DROPS, 0.0), seconds=first[0], engine=first[1])
+    low = scored("low.onnx", DROPS, seconds=0.2, engine=ENGINE)
+    page = rendered(findings(report=Report((full, low)), checks=()))
+    assert re.findall("<dt>Time in openvino 2026.4 (.*?)</dt><dd>(.*?)</dd>", page) == told
+    in_torch = rendered(findings(report=Report((full, replace(low, seconds=None))), checks=()))
+    assert "Time in" not in in_torch
 
 
 @pytest.mark.parametrize("images", [5, 900, 40_000])

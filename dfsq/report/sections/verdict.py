@@ -61,7 +61,7 @@ def _speed(first: ModelReport, model: ModelReport) -> Iterator[tuple[str, str]]:
     """Where an engine ran."""
     if model.seconds and model.engine:
         taken = f"{model.seconds:.3g} s a megapixel"
-        if not first.seconds:
+        if not first.seconds or first.engine is None or first.engine.engine != model.engine.engine:
             yield f"Time in {model.engine}", taken
         else:
             ratio = first.seconds / model.seconds
