@@ -17,6 +17,8 @@ from dfsq.report.report import shown
 
 _LEAST = 96
 """Height and width of the smallest part of an image that is worth showing."""
+_MOST = 1200
+"""Of the largest part: it fits only where it is almost flat, and what is larger takes seconds to find that out."""
 _AROUND = 100
 """Bytes of what is around all of them."""
 _SHRINK = 0.94
@@ -66,7 +68,7 @@ class Viewer:
 def take(image: Compared, names: tuple[str, str], room: int) -> Shot | None:
     """``image`` whole where it fits into ``room`` bytes, else the largest part that does; None where none does."""
     error = luma_error(image.first, image.second)
-    height, width = error.shape
+    height, width = (min(size, _MOST) for size in error.shape)
     while True:
         shot = _taken(image, names, busiest(error, height, width))
         if shot.length <= room:
@@ -95,14 +97,10 @@ def _taken(image: Compared, names: tuple[str, str], window: tuple[slice, slice])
     ]
     versions += [(kind, caption, "image/png", each.png) for kind, (caption, each) in maps.items()]
     whole = hr.shape == image.hr.shape
-    note = (
-        ""
-        if whole
-        else (f"The {width}×{height} pixels of {image.hr.shape[1]}×{image.hr.shape[0]} in which the two differ most.")
-    )
+    part = f"The {width}×{height} pixels of {image.hr.shape[1]}×{image.hr.shape[0]} in which the two differ most."
     return Shot(
         f"{image.set_name}: {image.name}, drop {shown(image.drop, 3)} dB",
-        note,
+        "" if whole else part,
         height,
         width,
         tuple((kind, caption, data_link(media, data)) for kind, caption, media, data in versions),
