@@ -41,9 +41,11 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 
 
 def print_section(section: Section) -> None:
-    """Print the table and the notes of a section on stdout."""
+    """Print title, table and notes of a section on stdout."""
     from dfsq.report.section import Verdict, texts
 
+    if not section.columns and section.title:
+        print_text(f"{printable(section.title)}\n")
     if section.columns:
         right = [index for index, column in enumerate(section.columns) if column.numeric]
         print_table(section.title, [each.name for each in section.columns], [*map(texts, section.rows)], right)
@@ -52,10 +54,13 @@ def print_section(section: Section) -> None:
 
 
 def print_report(report: Report, per_image: bool = False) -> None:
-    """Print scores and drops on stdout."""
-    from dfsq.report.sections.scores import table
+    """Print scores, drops and what other sections tell in short on stdout."""
+    from dfsq.report.findings import Findings
+    from dfsq.report.sections import sections
 
-    print_section(table(report, per_image))
+    for section in sections(Findings(report, per_image=per_image)):
+        if not section.only_page:
+            print_section(section)
 
 
 def print_text(text: str) -> None:

@@ -12,12 +12,12 @@ from dfsq.report.section import Section
 
 def sections(findings: Findings) -> list[Section]:
     """The sections that ``findings`` have something for, in order."""
-    made = (part.make(findings) for part in _parts())
+    made = (part.make(findings) for part in parts())
     return [section for section in made if section is not None]
 
 
 @cache
-def _parts() -> tuple[Part, ...]:
+def parts() -> tuple[Part, ...]:
     """What the files here hold, in order."""
     modules = (importlib.import_module(f"{__name__}.{each.name}") for each in pkgutil.iter_modules(__path__))
     found = (getattr(module, "PART", None) for module in modules)

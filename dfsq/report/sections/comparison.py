@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
 
 from dfsq.report.charts.scatter import Mark, Scatter
@@ -16,9 +17,11 @@ BEST = " *"
 
 
 def comparison(findings: Findings) -> Section | None:
-    """Where there is more than one quantized model, or the report is of ``dfsq compare``."""
+    """Of ``dfsq compare``; elsewhere on pages alone, where there is more than one quantized model."""
     report = findings.report
-    return table(report) if len(report.models) > 2 or "recipes" in report.details else None
+    if "recipes" in report.details:
+        return table(report)
+    return replace(table(report), only_page=True) if len(report.models) > 2 else None
 
 
 def table(report: Report) -> Section:
