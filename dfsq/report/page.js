@@ -138,9 +138,10 @@ function viewer(root) {
   }
 
   function pressed(event) {
-    const typing = event.target.matches("input, select, textarea") && event.target !== controls.range;
+    const within = event.target instanceof Element && event.target;
+    const typing = within && within !== controls.range && within.matches("input, select, textarea");
     if (event.ctrlKey || event.metaKey || event.altKey || typing || event.defaultPrevented) return;
-    const inside = root.contains(event.target);
+    const inside = root.contains(within || null);
     const key = event.key.toLowerCase();
     const view = Object.keys(VIEWS).find((name) => VIEWS[name].key === key);
     const step = { arrowleft: -0.05, arrowright: 0.05 }[key];
