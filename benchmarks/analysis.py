@@ -25,15 +25,15 @@ IMAGES = 4
 
 @click.command()
 @click.option("--data", required=True, type=click.Path(path_type=Path, exists=True), help="Folder with the data.")
-@click.option("--networks", multiple=True, default=NETWORKS, help="To analyze; repeatable.")
+@click.option("--networks", multiple=True, default=NETWORKS, show_default=True, help="To analyze; repeatable.")
 @click.option("--recipe", "name", default="accurate", show_default=True)
 @click.option("--bits", default=4, show_default=True)
 def main(data: Path, networks: tuple[str, ...], name: str, bits: int) -> None:
     """Print a row per network."""
     keep_freed_memory()
     compile_quantizers()
-    print("| network | layers | drop | Spearman | worst layer | promised without it | came |")
-    print("|---|---:|---:|---:|---|---:|---:|")
+    print("| network | layers | drop | Spearman | worst layer | error without it, promised | came | drop without it |")
+    print("|---|---:|---:|---:|---|---:|---:|---:|")
     for network in networks:
         model = load(data, network)
         recipe = calibration.recipe(name, w_bits=bits, a_bits=bits)
@@ -43,12 +43,11 @@ def main(data: Path, networks: tuple[str, ...], name: str, bits: int) -> None:
         worst = found.layers[0]
         again = quantized(data, model, recipe.changed(skip=(worst.name,)))
         scenes = Scenes(model, held_out)
-        came = scenes.full - scenes.seen(again).psnr
-        promised = found.drop - worst.recovered
-        shown = [f"{value:.3f}" for value in (found.drop, found.agreement or 0, promised, came)]
+        came = scenes.seen(again)
+        promised, got = (found.error - worst.removed) / found.error, came.error / found.error
         print(
-            f"| {network} | {len(found.layers)} | {shown[0]} | {shown[1]} | {worst.name}, "
-            f"{100 * worst.removed / found.error:.0f} % of the error | {shown[2]} | {shown[3]} |",
+            f"| {network} | {len(found.layers)} | {found.drop:.3f} | {found.agreement or 0:.3f} | {worst.name} | "
+            f"−{100 * (1 - promised):.0f} % | −{100 * (1 - got):.0f} % | {scenes.full - came.psnr:.3f} |",
             flush=True,
         )
 

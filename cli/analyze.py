@@ -52,7 +52,9 @@ _ROWS = 20
     "[default: two sample photographs]",
 )
 @click.option("--calib-is-lr", is_flag=True, help="These images are LR already.  [default: off]")
-@click.option("--images", "count", type=click.IntRange(1, 8), default=IMAGES, show_default=True, help="To measure on.")
+@click.option(
+    "--images", "count", type=Number(int, limits.IMAGES), default=IMAGES, show_default=True, help="To measure on."
+)
 @click.option("--layer", metavar="NAME", help="Show the inputs and levels of this layer alone.  [default: none]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone, unrounded.  [default: tables]")
 @click.option("--csv", "as_csv", is_flag=True, help="Print a line per layer, unrounded.  [default: tables]")

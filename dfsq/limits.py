@@ -31,6 +31,8 @@ SHARE = Limits(0, 1)
 PATCHES = Limits(1, 100_000)
 PATCH_SIZE = Limits(1, 8192, "pixels")
 """A larger patch fits into no image that is safe to read."""
+IMAGES = Limits(1, 8, "images")
+"""To measure layers on: more are not set aside."""
 SEED = Limits(0, 2**32 - 1)
 """What every generator of random numbers in use takes."""
 SCALE = Limits(1, 16)

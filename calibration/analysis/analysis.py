@@ -124,6 +124,7 @@ def analyze(full: SRModel, quantized: SRModel, images: Benchmark, progress: Prog
     lifted = Exchange(quantized, {name: full.net.get_submodule(name) for name in parts})
     lowered = Exchange(full, parts)
     whole = scenes.seen(quantized)
+    drop = scenes.full - whole.psnr
 
     def cost(item: tuple[int, str]) -> _Cost:
         done, name = item
@@ -154,15 +155,14 @@ def analyze(full: SRModel, quantized: SRModel, images: Benchmark, progress: Prog
     layers.sort(key=lambda each: -each.removed)  # scores are noisier: they compare with HR
 
     def drop_without(names: Sequence[str]) -> float:
-        with lifted.of(names) as model:
-            return scenes.full - scenes.seen(model).psnr
+        with lifted.of(names) as model:  # in proportion to the error, which is far steadier than scores are
+            return drop * scenes.seen(model).error / whole.error
 
     with lifted.of(parts) as model:
         rest = scenes.seen(model).error
     worst = {each.name: min(each.w_bits or 8, each.a_bits or 8) for each in layers if each.removed > 0}
     assert quantized.quantization is not None
-    recipe, drop = quantized.quantization.recipe, scenes.full - whole.psnr
-    proposal = propose(worst, len(layers), drop, drop_without, recipe, progress)
+    proposal = propose(worst, len(layers), drop, drop_without, quantized.quantization.recipe, progress)
     return Analysis(
         tuple(layers),
         scenes.full,

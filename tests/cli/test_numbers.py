@@ -23,7 +23,7 @@ TEXT = {
         "--set",
     ),
     *("--data", "--report", "--arch", "--device", "--hr", "--lr", "--json", "--csv", "--md", "--save-images"),
-    *("--baseline", "--scratch", "--layer", "--body", "--target"),
+    *("--baseline", "--scratch", "--layer", "--body", "--target", "--reference"),
 }
 """Options that take no number. All others are tried; a new one must be put here or refuse what is below."""
 FORMS = {"--layer-bits": "body.*={}", "--min-psnr": "Set5={}", "--size": "{}x48"}
