@@ -13,7 +13,9 @@ from pathlib import Path
 import click
 
 import calibration
+from benchmarks import tables
 from benchmarks.networks import load, quantized
+from calibration import Recipe
 from calibration.analysis import analyze
 from calibration.analysis.scenes import Scenes
 from calibration.progress import silent
@@ -28,28 +30,37 @@ IMAGES = 4
 @click.option("--networks", multiple=True, default=NETWORKS, show_default=True, help="To analyze; repeatable.")
 @click.option("--recipe", "name", default="accurate", show_default=True)
 @click.option("--bits", default=4, show_default=True)
-def main(data: Path, networks: tuple[str, ...], name: str, bits: int) -> None:
-    """Print a row per network."""
+@click.option("--update", type=click.Path(path_type=Path), help="File whose table is replaced.  [default: print]")
+def main(data: Path, networks: tuple[str, ...], name: str, bits: int, update: Path | None) -> None:
+    """Print a row per network as it is measured, then the table, or put it into a file."""
     keep_freed_memory()
     compile_quantizers()
-    print("| network | layers | drop | Spearman | worst layer | error without it, promised | came | drop without it |")
-    print("|---|---:|---:|---:|---|---:|---:|---:|")
+    lines = [
+        "| network | layers | drop | Spearman | worst layer | error without it, promised | came | drop without it |",
+        "|---|---:|---:|---:|---|---:|---:|---:|",
+    ]
     for network in networks:
-        model = load(data, network)
-        recipe = calibration.recipe(name, w_bits=bits, a_bits=bits)
-        _, held_out = calibration.set_aside([data / "images" / "bsds500-test"], scale=model.scale)
-        held_out = replace(held_out, pairs=held_out.pairs[:IMAGES])
-        found = analyze(model, quantized(data, model, recipe), held_out, silent)
-        worst = found.layers[0]
-        again = quantized(data, model, recipe.changed(skip=(worst.name,)))
-        scenes = Scenes(model, held_out)
-        came = scenes.seen(again)
-        promised, got = (found.error - worst.removed) / found.error, came.error / found.error
-        print(
-            f"| {network} | {len(found.layers)} | {found.drop:.3f} | {found.agreement or 0:.3f} | {worst.name} | "
-            f"−{100 * (1 - promised):.0f} % | −{100 * (1 - got):.0f} % | {scenes.full - came.psnr:.3f} |",
-            flush=True,
-        )
+        lines.append(_row(data, network, calibration.recipe(name, w_bits=bits, a_bits=bits)))
+        click.echo(lines[-1], err=True)
+    text = "\n".join(lines)
+    if update is None:
+        click.echo(text)
+    else:
+        tables.replace(update, "analysis", "analysis", text)
+
+
+def _row(data: Path, network: str, recipe: Recipe) -> str:
+    model = load(data, network)
+    _, held_out = calibration.set_aside([data / "images" / "bsds500-test"], scale=model.scale)
+    held_out = replace(held_out, pairs=held_out.pairs[:IMAGES])
+    found = analyze(model, quantized(data, model, recipe), held_out, silent)
+    worst, scenes = found.layers[0], Scenes(model, held_out)
+    came = scenes.seen(quantized(data, model, recipe.changed(skip=(worst.name,))))
+    promised, got = (100 * each / found.error for each in (worst.removed, found.error - came.error))
+    return (
+        f"| {network} | {len(found.layers)} | {found.drop:.3f} | {found.agreement or 0:.3f} | {worst.name} | "
+        f"−{promised:.0f} % | −{got:.0f} % | {scenes.full - came.psnr:.3f} |"
+    )
 
 
 if __name__ == "__main__":

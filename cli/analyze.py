@@ -20,7 +20,7 @@ from dfsq import distributed, limits
 from dfsq.errors import UsageError
 
 if TYPE_CHECKING:
-    from calibration.analysis import Analysis
+    from calibration.analysis import Analysis, Histogram
     from dfsq.evaluation.benchmarks import Benchmark
     from dfsq.report.section import Section
 
@@ -92,8 +92,6 @@ def analyze(
     """
     if sum((as_json, as_csv, layer is not None)) > 1:
         raise click.UsageError("--json, --csv and --layer are three outputs; choose one")
-    if layer is not None and reports:
-        raise click.UsageError("--report is about all layers, --layer about one; choose one")
 
     from calibration.analysis import analyze as analysed
     from calibration.analysis import sections as sections_of
@@ -113,7 +111,12 @@ def analyze(
         )
     held_out, name = first(twins.held_out, count), Path(file).name
     if layer is not None:
-        print_section(_histogram(twins, held_out, layer))
+        inputs = _histogram(twins, held_out, layer)
+        section = sections_of.histogram_section(layer, inputs)
+        if distributed.is_main():
+            title = f"{name}: {layer}"
+            write_sections(reports, [section], title, sections_of.histogram_json(layer, inputs), section)
+        print_section(section)
         return
     with progress(quiet) as advance:
         found = analysed(twins.full, twins.quantized, held_out, advance)
@@ -136,16 +139,15 @@ def analyze(
             print_section(section)
 
 
-def _histogram(twins: Twins, held_out: Benchmark, layer: str) -> Section:
+def _histogram(twins: Twins, held_out: Benchmark, layer: str) -> Histogram:
     from calibration.analysis.histogram import histogram
     from calibration.analysis.parts import quantized_parts
     from calibration.analysis.scenes import Scenes
-    from calibration.analysis.sections import histogram_section
 
     parts = quantized_parts(twins.quantized)
     if layer not in parts:
         raise UsageError(f"no quantized layer {layer!r}; they are named like {', '.join(list(parts)[:3])}")
-    return histogram_section(layer, histogram(twins.full, parts[layer], layer, Scenes(twins.full, held_out).lr))
+    return histogram(twins.full, parts[layer], layer, Scenes(twins.full, held_out).lr)
 
 
 def _command(source: str, found: Analysis, recipe: Mapping[str, Any], calib: Sequence[Path]) -> str | None:

@@ -94,6 +94,11 @@ def histogram_section(name: str, found: Histogram) -> Section:
     return Section(f"{name}: inputs and levels", columns, rows, notes, [picture])
 
 
+def histogram_json(name: str, found: Histogram) -> str:
+    """The histogram of the layer ``name``, with all its levels."""
+    return json.dumps({"schema": SCHEMA, "dfsq": __version__, "layer": name, **asdict(found)}, indent=2) + "\n"
+
+
 def _costs(analysis: Analysis, layers: Sequence[LayerAnalysis], notes: Sequence[str]) -> Section:
     columns = (
         Column("layer"),

@@ -73,8 +73,13 @@ def test_reports(dfsq: Callable[..., Any], artifact: str) -> None:
 
 
 def test_a_layer_by_itself(dfsq: Callable[..., Any], artifact: str) -> None:
-    done = dfsq("analyze", artifact, "--layer", "body.0.body.0")
+    reports = ("--report", "layer.html", "--report", "layer.json", "--report", "layer.csv")
+    done = dfsq("analyze", artifact, "--layer", "body.0.body.0", *reports)
     assert done.code == 0, done.err
+    assert "<svg" in Path("layer.html").read_text()
+    document = json.loads(Path("layer.json").read_text())
+    assert sum(document["levels"]) == pytest.approx(4)
+    assert len(Path("layer.csv").read_text().splitlines()) == 1 + len(document["counts"])
     rows = [line.split("│") for line in done.out.splitlines() if line.startswith("│")]
     shares = [float(row[2]) for row in rows]
     assert sum(shares) == pytest.approx(100, abs=0.2)
@@ -121,7 +126,7 @@ class TestReference:
         (("a.safetensors", "--bits", "3"), "quantized already; --recipe and --bits are for checkpoints"),
         (("a.safetensors", "--recipe", "fast"), "quantized already; --recipe and --bits are for checkpoints"),
         (("a.safetensors", "--json", "--csv"), "choose one"),
-        (("a.safetensors", "--layer", "head.0", "--report", "x.html"), "choose one"),
+        (("a.safetensors", "--layer", "head.0", "--json"), "choose one"),
     ],
 )
 def test_what_contradicts_itself(dfsq: Callable[..., Any], artifact: str, words: tuple[str, ...], message: str) -> None:
