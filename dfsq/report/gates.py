@@ -13,6 +13,11 @@ from dfsq.report.report import ModelReport, Report, shown
 
 SAME = 1e-6
 """Scores in dB that are this close are the same: another processor adds up in another order."""
+_DIGITS = 3
+_CLOSE = 0.01
+"""Of a limit may be lost where it is printed."""
+_MOST_DIGITS = 17
+"""Of a float64 no more than these tell anything."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +41,13 @@ class Check:
 
     def __str__(self) -> str:
         """Which, and by how much, rounded for reading."""
-        value, limit = _rounded(self.value), f"{self.limit:.10g}"
+        value, limit = _pair(self.value, self.limit, apart=not self.passed)
         what = {
             "max-drop": f"drop {value} dB, at most {limit}",
             "min-psnr": f"{value} dB, at least {limit}",
             "baseline": f"{value} dB below the baseline, at most {limit}",
         }[self.gate]
-        verdict = "passed" if self.passed else f"failed by {_rounded(abs(self.value - self.limit))} dB"
+        verdict = "passed" if self.passed else f"failed by {_difference(abs(self.value - self.limit))} dB"
         return f"{self.gate} {verdict}: {printable(self.model)} on {printable(self.set)}: {what}"
 
 
@@ -118,6 +123,19 @@ def _listed(names: Sequence[str], known: Sequence[str]) -> str:
     return ", ".join(missing[:3]) + f" and {len(missing) - 3} more" * (len(missing) > 3) or "no others"
 
 
-def _rounded(value: float) -> str:
+def _pair(value: float, limit: float, apart: bool) -> tuple[str, str]:
+    """Both to 0.001 dB, or to as many digits as the limit takes and as tell them ``apart``; the limit without zeros at
+    its end."""
+    digits = _DIGITS
+    while digits < _MOST_DIGITS and (
+        abs(limit - round(limit, digits)) > _CLOSE * abs(limit)
+        or (apart and round(value, digits) == round(limit, digits))
+    ):
+        digits += 1
+    told = shown(limit, digits)
+    return shown(value, digits), told.rstrip("0").rstrip(".") if "." in told else told
+
+
+def _difference(value: float) -> str:
     """To 0.001 dB, or to the first digit of what is less."""
-    return f"{value:.1g}" if 0 < abs(value) < 0.0005 else shown(value, 3)
+    return f"{value:.1g}" if 0 < value < 0.0005 else shown(value, _DIGITS)

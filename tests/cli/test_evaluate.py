@@ -140,7 +140,8 @@ class TestGates:
         run = dfsq("eval", "model.pth", artifact, *BENCHMARK, "--max-drop", repr(drop - 0.25), "-q")
         assert run.code == 3
         assert run.err == (
-            f"dfsq: max-drop failed by 0.250 dB: {artifact} on Set5: drop {drop:.3f} dB, at most {drop - 0.25:.10g}\n"
+            f"dfsq: max-drop failed by 0.250 dB: {artifact} on Set5: drop {drop:.3f} dB, at most "
+            f"{f'{drop - 0.25:.3f}'.rstrip('0')}\n"
         )
 
     def test_min_psnr(self, dfsq: Callable) -> None:

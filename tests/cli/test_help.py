@@ -14,20 +14,47 @@ from dfsq.version import __version__
 ROOT = Path(__file__).parents[2]
 
 
-def options() -> Iterator[tuple[str, click.Option]]:
-    for name, command in group.commands.items():
-        for parameter in command.params:
-            if isinstance(parameter, click.Option):
-                yield name, parameter
+def commands(
+    command: click.Command = group, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command and group with the words that lead to it."""
+    yield path, command
+    for name, each in getattr(command, "commands", {}).items():
+        yield from commands(each, (*path, name))
 
 
-@pytest.mark.parametrize(
-    "command, option", [pytest.param(*each, id=f"{each[0]}{each[1].opts[0]}") for each in options()]
-)
-def test_every_option_has_help_with_its_default(command: str, option: click.Option) -> None:
-    record = option.get_help_record(click.Context(group.commands[command]))
+COMMANDS = list(commands())
+GROUPS = [path for path, command in COMMANDS if isinstance(command, click.Group)]
+OPTIONS = [
+    pytest.param(command, option, id=" ".join((*path, option.opts[0])))
+    for path, command in COMMANDS
+    for option in command.params
+    if isinstance(option, click.Option) and not option.is_eager
+]
+
+
+@pytest.mark.parametrize("command, option", OPTIONS)
+def test_every_option_has_help_with_its_default(command: click.Command, option: click.Option) -> None:
+    record = option.get_help_record(click.Context(command))
     assert record is not None
     assert "default: " in record[1] or option.required
+    assert "NaN" not in record[1] and "nan" not in record[1].split()
+
+
+def test_the_output_of_quantize_is_named_by_its_bits() -> None:
+    option = next(each for each in group.commands["quantize"].params if each.name == "output")
+    assert "NAME-w4a4.safetensors" in (option.get_help_record(click.Context(group)) or ("", ""))[1]
+
+
+@pytest.mark.parametrize("path", GROUPS, ids=" ".join)
+def test_a_group_alone_helps(dfsq: Callable, path: tuple[str, ...]) -> None:
+    alone, asked = dfsq(*path), dfsq(*path, "--help")
+    assert (alone.code, alone.err) == (0, "")
+    assert alone.out == asked.out
+    lines = [line.split() for line in alone.out.splitlines()]
+    assert lines[0][:2] == ["Usage:", "dfsq"]
+    inside = next(command for each, command in COMMANDS if each == path)
+    assert {name for name in inside.commands} <= {line[0] for line in lines if line}
 
 
 def test_help_does_not_import_torch() -> None:

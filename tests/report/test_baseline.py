@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -74,7 +75,13 @@ def test_the_order_of_images_does_not_matter() -> None:
     ("check", "text"),
     [
         (Check("max-drop", "m", "s", 0.13749, 0.1), "max-drop failed by 0.037 dB: m on s: drop 0.137 dB, at most 0.1"),
-        (Check("max-drop", "m", "s", 0.10001, 0.1), "max-drop failed by 1e-05 dB: m on s: drop 0.100 dB, at most 0.1"),
+        (
+            Check("max-drop", "m", "s", 0.10001, 0.1),
+            "max-drop failed by 1e-05 dB: m on s: drop 0.10001 dB, at most 0.1",
+        ),
+        (Check("min-psnr", "m", "s", 37.4999, 37.5), "min-psnr failed by 0.0001 dB: m on s: 37.4999 dB, at least 37.5"),
+        (Check("max-drop", "m", "s", 0.0, 1e-4), "max-drop passed: m on s: drop 0.0000 dB, at most 0.0001"),
+        (Check("max-drop", "m", "s", 0.1, 0.12345678), "max-drop passed: m on s: drop 0.100 dB, at most 0.123"),
         (Check("min-psnr", "m", "s", 1 / 3, 0.25), "min-psnr passed: m on s: 0.333 dB, at least 0.25"),
         (Check("max-drop", "m", "s", math.inf, 1.0), "max-drop failed by ∞ dB: m on s: drop ∞ dB, at most 1"),
         (Check("baseline", "m\n", "s", 0.0, 0.0), "baseline passed: m\\n on s: 0.000 dB below the baseline, at most 0"),
@@ -82,6 +89,20 @@ def test_the_order_of_images_does_not_matter() -> None:
 )
 def test_figures_are_rounded(check: Check, text: str) -> None:
     assert str(check) == text
+
+
+@pytest.mark.parametrize("gate", ["max-drop", "min-psnr", "baseline"])
+@pytest.mark.parametrize("limit", [0.0, 1e-5, 0.0125, 0.1, 1 / 3, 37.5, 38.123456789])
+@pytest.mark.parametrize("off", [0.0, 1e-12, 4e-7, 3e-6, 0.00049, 0.0005, 0.0499, 1 / 3, 2.0])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_the_printed_figures_say_what_the_verdict_does(gate: str, limit: float, off: float, sign: int) -> None:
+    check = Check(gate, "m", "s", limit + sign * off, limit)
+    value, most = (float(each) for each in re.findall(r"-?\d+(?:\.\d+)?", str(check).partition("m on s: ")[2]))
+    holds = value >= most if gate == "min-psnr" else value <= most
+    assert holds == check.passed
+    if not check.passed:
+        assert value != most
+    assert most == pytest.approx(limit, rel=0.01)
 
 
 def test_json_keeps_what_is_rounded_elsewhere() -> None:
