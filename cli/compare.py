@@ -16,12 +16,14 @@ from cli.console import note, print_section
 from cli.engines import check_engine, engine_of, engine_options
 from cli.loading import body_option, checkpoint_options, load_model
 from cli.options import (
+    check_sets,
     common_options,
     compile_option,
     data_options,
     prepare,
     quiet_option,
     report_option,
+    set_option,
 )
 from cli.outputs import check_inputs_survive, check_outputs, image_files, write_reports
 from cli.provenance import provenance
@@ -74,14 +76,7 @@ def _bits(context: click.Context, option: click.Parameter, values: tuple[str, ..
     "--patches", type=Number(int, limits.PATCHES), help="Number of calibration patches.  [default: the recipe's]"
 )
 @data_options
-@click.option(
-    "--set",
-    "sets",
-    metavar="SET",
-    multiple=True,
-    callback=split_commas,
-    help="Sets under --data; repeatable or comma-separated.  [default: all that are there]",
-)
+@set_option("all that are there")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone, unrounded.  [default: a table]")
 @report_option
 @engine_options(F32)
@@ -114,8 +109,7 @@ def compare(
     """
     if not recipes:
         raise click.UsageError("--recipes names none; see 'dfsq recipes list'")
-    if sets and not data:
-        raise click.UsageError("--set needs --data ROOT, the folder that holds the sets")
+    check_sets(sets, data)
 
     import calibration
     from dfsq.evaluation import samples

@@ -16,17 +16,19 @@ from cli.console import note, print_report, print_text, tell
 from cli.engines import check_engine, engine_options, open_engine
 from cli.loading import checkpoint_options
 from cli.options import (
+    check_sets,
     common_options,
     compile_option,
     data_options,
     prepare,
     quiet_option,
     report_option,
+    set_option,
 )
 from cli.outputs import check_inputs_survive, check_outputs, image_files, with_pictures, write_reports
 from cli.provenance import provenance, with_artifacts
 from cli.scoring import Gallery, ImageFolder, find_sets, score_models, set_of_folders
-from cli.values import Number, NumberFor, split_commas
+from cli.values import Number, NumberFor
 from dfsq import distributed, limits
 from dfsq.engines.registry import F32
 from dfsq.files import make_folder
@@ -45,14 +47,7 @@ GATE_FAILED = 3
 @click.command(name="eval")
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @data_options
-@click.option(
-    "--set",
-    "sets",
-    metavar="SET",
-    multiple=True,
-    callback=split_commas,
-    help="Sets under --data; repeatable or comma-separated.  [default: all that are there]",
-)
+@set_option("all that are there")
 @click.option("--hr", type=click.Path(path_type=Path), help="Folder of HR images, instead of --data.  [default: none]")
 @click.option("--lr", type=click.Path(path_type=Path), help="Folder of their LR images.  [default: MATLAB bicubic]")
 @click.option("--bicubic", is_flag=True, help="Add bicubic interpolation as a last row.  [default: off]")
@@ -192,8 +187,7 @@ def _check_options(
 ) -> None:
     if data and hr:
         raise click.UsageError("--data and --hr exclude each other")
-    if sets and not data:
-        raise click.UsageError("--set needs --data ROOT, the folder that holds the sets")
+    check_sets(sets, data)
     if lr and not hr:
         raise click.UsageError("--lr needs --hr, the folder of the HR images")
     if max_drop is not None and models < 2:

@@ -15,7 +15,12 @@ def with_flags(message: str, group: click.Group) -> str:
     options = [
         option for command in group.commands.values() for option in command.params if isinstance(option, click.Option)
     ]
-    flags = {option.name: option.opts[-1] for option in options}
+    flags = {option.name: _long(option) for option in options}
     for option in options:
         flags |= {each.lstrip("-").replace("-", "_"): each for each in option.secondary_opts}
     return re.sub(r"`(\w+)`", lambda found: flags.get(found[1], found[0]), message)
+
+
+def _long(option: click.Option) -> str:
+    """The name that it goes by: the first that is a word."""
+    return next((each for each in option.opts if each.startswith("--")), option.opts[-1])

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from cli.console import note
+from cli.values import split_commas
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -37,6 +38,25 @@ def data_options(command: Command) -> Command:
         type=click.Path(path_type=Path),
         help="Folder that holds the benchmark sets.  [default: none]",
     )(command)
+
+
+def set_option(default: str) -> Callable[[Command], Command]:
+    """Add ``--set``, which ``quantize`` once called ``--eval``; ``default`` says what is scored without it."""
+    return click.option(
+        "--set",
+        "--eval",
+        "sets",
+        metavar="SET",
+        multiple=True,
+        callback=split_commas,
+        help=f"Benchmark sets under --data; repeatable or comma-separated.  [default: {default}]",
+    )
+
+
+def check_sets(sets: tuple[str, ...], data: Path | None) -> None:
+    """Raise :class:`click.UsageError` for sets without a folder that holds them."""
+    if sets and data is None:
+        raise click.UsageError("--set needs --data ROOT, the folder that holds the sets")
 
 
 def compile_option(command: Command) -> Command:

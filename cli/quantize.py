@@ -16,19 +16,21 @@ from cli.console import note, print_report, print_table, size_text, tell
 from cli.evaluate import GATE_FAILED
 from cli.loading import body_option, checkpoint_options, load_model
 from cli.options import (
+    check_sets,
     common_options,
     compile_option,
     data_options,
     prepare,
     quiet_option,
     report_option,
+    set_option,
 )
 from cli.outputs import check_artifact, check_inputs_survive, check_outputs, image_files, with_pictures, write_reports
 from cli.provenance import provenance, with_artifacts
 from cli.scoring import Gallery, find_sets, score_models
 from cli.shares import share_document, share_facts
 from cli.training import facts_of, forget, train_model, training_options
-from cli.values import Number, NumberFor, split_commas
+from cli.values import Number, NumberFor
 from dfsq import distributed, limits
 
 if TYPE_CHECKING:
@@ -151,14 +153,7 @@ SAFE_BITS = 7
     type=Number(int, limits.SEED),
     help="Seed of patches and K-means.  [default: the recipe's; those shipped 0]",
 )
-@click.option(
-    "--eval",
-    "sets",
-    metavar="SET",
-    multiple=True,
-    callback=split_commas,
-    help="Benchmark sets under --data for the PSNR report; repeatable or comma-separated.  [default: sample crops]",
-)
+@set_option("sample crops")
 @data_options
 @click.option("--no-eval", is_flag=True, help="Do not evaluate.  [default: off]")
 @report_option
@@ -200,12 +195,11 @@ def quantize(
     dfsq quantize model.pth -o model.safetensors --bits 4 --calib photos/
     dfsq quantize model.pth --recipe int8 --max-drop 0.05 --calib photos/
     dfsq quantize model.pth --recipe trained --bits 2 --minutes 15 --calib photos/
-    dfsq quantize model.pth --recipe paper --eval Set5,Set14 --data benchmark/
+    dfsq quantize model.pth --recipe paper --set Set5,Set14 --data benchmark/
     """
     if no_eval and (sets or reports):
-        raise click.UsageError("--no-eval contradicts --eval and --report")
-    if sets and data is None:
-        raise click.UsageError("--eval needs --data ROOT, the folder that holds the sets")
+        raise click.UsageError("--no-eval contradicts --set and --report")
+    check_sets(sets, data)
     changes = {name: value for name, value in choices.items() if value is not None and value != ()}
     for name, value in (("w_bits", w_bits), ("a_bits", a_bits)):
         if value is not None or bits is not None:

@@ -56,8 +56,9 @@ def load(
 
 def located(path: str | Path) -> AbstractContextManager[Path]:
     """The file that ``path`` is, or stands for."""
-    if str(path) in EMBEDDED and not Path(path).exists():
-        return as_file(files("dfsq") / "data" / EMBEDDED[str(path)])
+    embedded = EMBEDDED.get(str(path).lower())
+    if embedded and not Path(path).exists():
+        return as_file(files("dfsq") / "data" / embedded)
     return nullcontext(Path(path))
 
 

@@ -34,13 +34,18 @@ def shipped() -> list[str]:
 
 def is_file(name: str) -> bool:
     """Whether ``name`` is that of a file of one's own, not of a recipe that ships with the package."""
-    return name not in shipped() and Path(name).suffix.lower() in (".yaml", ".yml")
+    return _ours(name) is None and Path(name).suffix.lower() in (".yaml", ".yml")
+
+
+def _ours(name: str) -> str | None:
+    """The recipe of the package that is called ``name``, as it is written there; None: it has none."""
+    return name.lower() if name.lower() in shipped() else None
 
 
 def text_of(name: str) -> str:
     """The YAML text of a shipped recipe, or of a file. Raises :class:`UsageError` where there is neither."""
-    if name in shipped():
-        return (files("calibration") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
+    if ours := _ours(name):
+        return (files("calibration") / "recipes" / f"{ours}.yaml").read_text(encoding="utf-8")
     if not is_file(name):
         raise UsageError(f"unknown recipe {name!r}; known: {', '.join(shipped())}, or a .yaml file")
     content = read_small(Path(name), _MOST_BYTES, "recipe")
@@ -57,7 +62,7 @@ def purpose_of(text: str) -> str:
 
 
 def recipe(name: str = DEFAULT, **changes: Any) -> Recipe:
-    """Return a shipped recipe, or that of a YAML file, with ``changes`` to its choices.
+    """Return a shipped recipe, whose case does not matter, or that of a YAML file, with ``changes`` to its choices.
 
     A file names its method; what it leaves out is as that method has it. One without is read as those of 0.1 were.
     The change ``compensation`` chooses between the methods one-pass and sequential. Raises :class:`UsageError` for an
@@ -65,7 +70,7 @@ def recipe(name: str = DEFAULT, **changes: Any) -> Recipe:
     """
     values = _mapping(text_of(name), name)
     try:
-        own = _method_of(values).of({"name": Path(name).stem, **values})
+        own = _method_of(values).of({"name": _ours(name) or Path(name).stem, **values})
     except UsageError as error:
         raise UsageError(f"recipe {name}: {error}") from error
     return own.changed(**changes)

@@ -29,7 +29,8 @@ def is_own(arch: OwnNetwork | None) -> bool:
     """Whether ``arch`` names code rather than an architecture that is known."""
     if not isinstance(arch, str):
         return arch is not None
-    return (":" in arch and not arch.startswith("spandrel:")) or arch.lower().endswith(".py")
+    arch = arch.lower()
+    return (":" in arch and not arch.startswith("spandrel:")) or arch.endswith(".py")
 
 
 def bound(arch: OwnNetwork | None, arguments: Mapping[str, Any] | None) -> OwnNetwork | None:

@@ -32,14 +32,15 @@ _ERRORS = (LookupError, ValueError, ArithmeticError, TypeError, AttributeError, 
 
 def recognise(state: State, wanted: Wanted) -> Recognised | str:
     """See :class:`~dfsq.networks.recognition.Provider`."""
-    if wanted.arch is not None and not (isinstance(wanted.arch, str) and wanted.arch.startswith(PREFIX)):
+    arch = wanted.arch.lower() if isinstance(wanted.arch, str) else wanted.arch
+    if arch is not None and not (isinstance(arch, str) and arch.startswith(PREFIX)):
         return ""
     try:
         model = _recognised(_spandrel(), state)
     except CheckpointError as error:
         return str(error)
     info = model.info
-    if wanted.arch not in (None, info.architecture):
+    if arch not in (None, info.architecture.lower()):
         return f"spandrel knows it as {info.architecture}"
     if wanted.arch_args:
         raise UsageError("`arch_args`: spandrel's networks take none; their files tell everything")

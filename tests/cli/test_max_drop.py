@@ -14,7 +14,7 @@ QUICK = ("quantize", "model.pth", "--patches", "4", "--patch-size", "64", "--cal
 def test_what_was_changed_is_told_everywhere(dfsq: Callable) -> None:
     names = ("r.json", "r.html", "r.md")
     reports = [option for name in names for option in ("--report", name)]
-    run = dfsq(*QUICK, "--max-drop", "3.5", "--data", "benchmark", "--eval", "Set5", *reports)
+    run = dfsq(*QUICK, "--max-drop", "3.5", "--data", "benchmark", "--set", "Set5", *reports)
     assert run.code == 0
     assert "max-drop passed: model-w2a2-drop3.5.safetensors on 2 images set aside" in run.err
     header = read_header(Path("model-w2a2-drop3.5.safetensors"))

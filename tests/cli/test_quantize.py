@@ -17,7 +17,7 @@ QUICK = ("quantize", "model.pth", "--patches", "4", "--patch-size", "64", "--no-
 
 def test_one_command_from_checkpoint_to_artifact_and_scores(dfsq: Callable) -> None:
     run = dfsq(
-        "quantize", "model.pth", "--bits", "3", "--calib", "photos", "--data", "benchmark", "--eval", "Set5,Set14"
+        "quantize", "model.pth", "--bits", "3", "--calib", "photos", "--data", "benchmark", "--set", "Set5,Set14"
     )
     assert run.code == 0
     for expected in ("4 at W3A3", "× smaller", "32 patches of 96×96", "Set5 ×2", "Set14 ×2", "FP32", "W3A3"):
@@ -37,7 +37,7 @@ def test_the_next_step_is_a_command_that_runs(dfsq: Callable) -> None:
     (line,) = [each for each in run.err.splitlines() if each.startswith("next: ")]
     command = [each.replace("BENCHMARKS", "benchmark") for each in shlex.split(line.removeprefix("next: dfsq "))]
     assert dfsq(*command).code == 0
-    run = dfsq(*QUICK[:-1], "-o", "b.safetensors", "--eval", "Set5", "--data", "benchmark")
+    run = dfsq(*QUICK[:-1], "-o", "b.safetensors", "--set", "Set5", "--data", "benchmark")
     assert "next: dfsq upscale b.safetensors IMAGE -o OUTPUT" in run.err
 
 

@@ -25,7 +25,7 @@ def _recipe(dfsq: Callable) -> None:
 
 
 def test_a_run_tells_what_training_brought(dfsq: Callable) -> None:
-    run = dfsq(*SHORT, "-o", "a.safetensors", "--eval", "Set5", "--data", "benchmark")
+    run = dfsq(*SHORT, "-o", "a.safetensors", "--set", "Set5", "--data", "benchmark")
     assert run.code == 0, run.err
     assert "points and weights trained for 20 steps" in run.out
     assert "images set aside" in run.out and "dB lost at the start" in run.out
