@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from dfsq import distributed
 from dfsq.printable import printable
@@ -30,7 +31,8 @@ def console(stderr: bool) -> Console:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
     """Print a table on stdout; the columns numbered in ``right`` are aligned to the right."""
-    table = Table(title=printable(title), title_justify="left", title_style="bold", show_header=any(columns))
+    console(stderr=False).print(Text(printable(title), "bold"), soft_wrap=False)
+    table = Table(show_header=any(columns))
     for index, column in enumerate(columns):
         # On a narrow terminal text is folded, and numbers stay whole.
         number = index in right
@@ -66,6 +68,11 @@ def print_report(report: Report, per_image: bool = False) -> None:
 def print_text(text: str) -> None:
     """Print lines on stdout, each of them with its line break."""
     click.echo(printable(text, keep="\n"), nl=False)
+
+
+def print_lines(text: str) -> None:
+    """Print a line on stdout, on a terminal as many as fit it."""
+    console(stderr=False).print(printable(text), soft_wrap=False)
 
 
 def tell(message: str) -> None:

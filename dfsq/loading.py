@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 from dfsq import artifact, networks, plausibility
 from dfsq.checkpoint import kind_of, read_states, sha256_of
+from dfsq.embedded import located
 from dfsq.errors import CheckpointError
 from dfsq.model import SRModel
 from dfsq.networks import own
 from dfsq.networks.recognition import OwnNetwork, Wanted, scale_in
 from dfsq.networks.scope import matching
-
-EMBEDDED = {"edsr-baseline-x2": "edsr_baseline_x2.safetensors"}
-"""Checkpoints that come with the package, by the name that stands for a path."""
 
 
 def load(
@@ -52,14 +48,6 @@ def load(
             return model.to(device)
         wanted = Wanted(arch, arch_args or {}, scale, rgb_range, scale_in(place.name))
         return _from_checkpoint(place, wanted, body, check, force).to(device)
-
-
-def located(path: str | Path) -> AbstractContextManager[Path]:
-    """The file that ``path`` is, or stands for."""
-    embedded = EMBEDDED.get(str(path).lower())
-    if embedded and not Path(path).exists():
-        return as_file(files("dfsq") / "data" / embedded)
-    return nullcontext(Path(path))
 
 
 def _from_checkpoint(path: Path, wanted: Wanted, body: tuple[str, ...], check: bool, force: bool) -> SRModel:

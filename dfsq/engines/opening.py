@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from dfsq.checkpoint.sniffing import graph_format
+from dfsq.embedded import located
 from dfsq.engines.engine import Engine
 from dfsq.engines.exported import Cache, find_or_make
 from dfsq.engines.graph import Net, agrees, describe, of_dfsq, reason, wire_of
@@ -19,7 +20,7 @@ from dfsq.engines.session import Session
 from dfsq.engines.torch import Torch
 from dfsq.errors import CheckpointError, DfsqError, UsageError
 from dfsq.extras import installed, require
-from dfsq.loading import load, located
+from dfsq.loading import load
 from dfsq.model import SRModel
 from dfsq.networks.own import check_wrapped
 from dfsq.networks.recognition import Wanted

@@ -38,6 +38,7 @@ __all__ = [
     "places",
     "quantized_layers",
     "quantized_places",
+    "quantizers",
     "replace",
 ]
 
@@ -107,3 +108,10 @@ def quantized_places(net: nn.Module) -> Iterator[tuple[str, InputQuantizer]]:
     for name, module in net.named_modules():
         if isinstance(module, InputQuantizer) and name.rpartition(".")[0] not in layers:
             yield name, module
+
+
+def quantizers(net: nn.Module) -> dict[str, InputQuantizer | None]:
+    """What quantizes the inputs of quantized layers, None where nothing does, and what stands where places were, by
+    name."""
+    layers = {name: layer.input_quantizer for name, layer in quantized_layers(net)}
+    return {**layers, **dict(quantized_places(net))}

@@ -1,12 +1,21 @@
+import hashlib
 import json
+import os
+import re
+import struct
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 
 import dfsq as api
+from cli import console
 from dfsq import save
+from dfsq.artifact import read_header
 from dfsq.model import Quantization, SRModel
 from dfsq.nn import SubsetQuantizer
 
@@ -93,6 +102,81 @@ def test_json(dfsq: Callable, artifact: str) -> None:
     assert document["layers"]["body.0.body.0"]["w_bits"] == 2
 
 
+def rows_of(out: str) -> dict[str, str]:
+    return {line.split("│")[1].strip(): line for line in out.splitlines() if line.startswith("│")}
+
+
+def test_json_of_an_artifact_is_its_whole_header(dfsq: Callable, artifact: str) -> None:
+    quick, whole = (json.loads(dfsq("inspect", artifact, "--json", *more).out) for more in ([], ["--run"]))
+    header = read_header(artifact)
+    assert {key: quick[key] for key in header} == header
+    assert (quick["schema"], quick["kind"], quick["file"]) == ("dfsq-inspect/1", "artifact", artifact)
+    assert quick["bytes"] == Path(artifact).stat().st_size
+    assert whole.pop("multiply_adds")["inside"] > 0
+    assert whole == quick
+
+
+def test_json_of_a_checkpoint(dfsq: Callable) -> None:
+    document = json.loads(dfsq("inspect", "model.pth", "--json").out)
+    assert (document["schema"], document["kind"], document["file"]) == ("dfsq-inspect/1", "checkpoint", "model.pth")
+    state = torch.load("model.pth", weights_only=True)["params"]
+    assert document["parameters"] == sum(each.numel() for each in state.values())
+    assert document["source"]["sha256"] == hashlib.sha256(Path("model.pth").read_bytes()).hexdigest()
+    assert {name: tuple(each["shape"]) for name, each in document["layers"].items()} == {
+        name.removesuffix(".weight"): tuple(each.shape) for name, each in state.items() if name.endswith(".weight")
+    }
+    assert set(document["body"]) <= document["layers"].keys()
+
+
+@pytest.mark.parametrize("more", [[], ["--run"], ["--layer", "body.0.body.2"], ["--layer", "body.0.output"]], ids=str)
+@pytest.mark.parametrize("file", ["model.pth", "artifact", "bounded"])
+def test_it_fits_60_columns(
+    dfsq: Callable,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    more: list[str],
+) -> None:
+    path = file if file == "model.pth" else request.getfixturevalue(file)
+    monkeypatch.setattr(console, "_WIDTH_WITHOUT_TERMINAL", 60)
+    run = dfsq("inspect", path, *more)
+    if run.code == 2:
+        assert "no quantized layer" in run.err
+        return
+    lines = run.out.splitlines()
+    assert lines
+    assert max(map(len, lines)) <= 60
+    if not more and file != "bounded":
+        assert any(line.startswith("│ body.1.body.2 ") for line in lines)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_it_fits_a_terminal_of_60_columns(dfsq: Callable, artifact: str) -> None:
+    import fcntl
+    import pty
+    import termios
+
+    inner, outer = pty.openpty()
+    fcntl.ioctl(outer, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 60, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "dfsq", "inspect", artifact],
+        env={**environment, "TERM": "xterm", "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdin=subprocess.DEVNULL,
+        stdout=outer,
+        stderr=subprocess.DEVNULL,
+    ):
+        os.close(outer)
+        out = b""
+        with suppress(OSError):  # how a pseudo-terminal ends
+            while piece := os.read(inner, 65536):
+                out += piece
+    os.close(inner)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", out.decode()).splitlines()
+    assert max(map(len, lines)) == 60
+    assert any("dfsq artifact" in line for line in lines)
+
+
 @pytest.fixture
 def bounded(dfsq: Callable, plausible_model: SRModel, with_bounds: Callable[[SRModel, bool], SRModel]) -> str:
     save(with_bounds(plausible_model, True), "b.safetensors")
@@ -100,8 +184,11 @@ def bounded(dfsq: Callable, plausible_model: SRModel, with_bounds: Callable[[SRM
 
 
 def test_bounds_and_gates(dfsq: Callable, bounded: str) -> None:
-    out = dfsq("inspect", bounded).out
-    rows = {line.split("│")[1].strip(): line for line in out.splitlines() if line.startswith("│")}
+    rows = rows_of(dfsq("inspect", bounded).out)
+    assert "2 non-negative" in rows["body.0.body.2"] and "0 to 15" in rows["body.0.body.2"]
+    assert "full" not in rows["body.0.body.0"]  # whether it is behind a place only running the network tells
+    out = dfsq("inspect", bounded, "--run").out
+    rows = rows_of(out)
     assert "2 non-negative" in rows["body.0.body.2"]
     assert "0 to 15" in rows["body.0.body.2"] and "dynamic" in rows["body.0.body.2"]
     assert "2 bounds" in rows["body.0.body.0"] and "full" in rows["body.0.body.0"]
