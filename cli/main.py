@@ -16,6 +16,7 @@ import click
 from cli.analyze import analyze
 from cli.compare import compare
 from cli.console import tell
+from cli.data import data
 from cli.demo import demo
 from cli.evaluate import evaluate
 from cli.export import export
@@ -45,7 +46,7 @@ def group() -> None:
     """Quantize pretrained super-resolution networks to 8…2 bits, and measure what that costs."""
 
 
-for command in (quantize, evaluate, analyze, compare, upscale, export, inspect, networks, recipes, demo):
+for command in (quantize, evaluate, analyze, compare, upscale, export, inspect, networks, recipes, data, demo):
     group.add_command(command)
 
 

@@ -33,12 +33,16 @@ KEPT_BYTES = 128_000_000
 
 
 def find_sets(data: Path | None, sets: Sequence[str], scale: int, quiet: bool) -> list[Benchmark]:
-    """The sets in ``data`` called ``sets``, or all; the sample photographs where ``data`` is None."""
+    """The sets in ``data`` called ``sets``, or all, which are told; the sample photographs where ``data`` is None."""
     from dfsq.evaluation import benchmarks, samples
 
     if data is None:
         return [samples.benchmark(scale)]
-    return _noted(lambda: benchmarks.find_all(data, sets, scale), quiet)
+    found = _noted(lambda: benchmarks.find_all(data, sets, scale), quiet)
+    if not sets:
+        each = ", ".join(f"{one.name} ({len(one.pairs)} images)" for one in found)
+        note(f"no --set: all of {data} are scored at ×{scale}: {each}", quiet)
+    return found
 
 
 def set_of_folders(hr: Path, lr: Path | None, scale: int, quiet: bool) -> list[Benchmark]:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from dfsq.errors import ImageError, LayoutError, UsageError
 from dfsq.evaluation import pairing
-from dfsq.evaluation.bicubic import downscale
 from dfsq.evaluation.layouts import beside, set_folders
 from dfsq.images.files import named, read_image, scan
 from dfsq.images.opening import READABLE, frames
@@ -33,6 +32,8 @@ class Pair:
         HR loses the rows and columns beyond a multiple of ``scale``; LR is made by MATLAB bicubic where there is none.
         Raises :class:`ImageError` where the two sizes do not belong together.
         """
+        from dfsq.evaluation.bicubic import downscale  # needs torch, which finding sets does not
+
         hr = read_image(self.hr) if isinstance(self.hr, Path) else self.hr
         height, width = hr.shape[0] // scale, hr.shape[1] // scale
         lr = downscale(hr, scale) if self.lr is None else read_image(self.lr)
@@ -74,7 +75,8 @@ def find(root: Path, name: str, scale: int) -> Benchmark:
     known = [each.name for each in set_folders(root)]
     if name.lower() in map(str.lower, known):
         raise ImageError(f"no images at ×{scale} in the set {name} of {root}; its folders are for other scales")
-    raise UsageError(f"no set {name!r} in {root}; it has {', '.join(known) or 'no folder with images'}")
+    there = ", ".join(known) or "no folder with images"
+    raise UsageError(f"no set {name!r} in {root}; it has {there}; `dfsq data {root}` tells more")
 
 
 def find_all(root: Path, names: Iterable[str], scale: int) -> list[Benchmark]:

@@ -27,22 +27,23 @@ from pathlib import Path
 from dfsq.errors import LayoutError, UsageError
 from dfsq.images.files import list_images, natural_order
 
-_LAYOUTS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("SET/HR", ("SET/LR*",)),
-    ("SET/HR*X#", ("SET/LR*",)),
-    ("SET/GTmod*", ("SET/LR*",)),
-    ("SET/GT", ("SET/LR*",)),
-    ("SET/original", ("SET/LR*",)),
-    ("SET/X#/HR", ("SET/X#/LR*",)),
-    ("SET/HR/X#", ("SET/LR*",)),
-    ("SET/image_SRF_#", ()),
-    ("HR/SET/X#", ("LR*/SET", "LR*/*/SET")),
-    ("HR/SET", ("LR*/SET", "LR*/*/SET")),
-    ("SET_HR", ("SET_LR*",)),
-    ("SET", ("SET/LR*", "SET_LR*")),
+_LAYOUTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("EDSR-PyTorch", "SET/HR", ("SET/LR*",)),
+    ("by scale", "SET/HR*X#", ("SET/LR*",)),
+    ("BasicSR", "SET/GTmod*", ("SET/LR*",)),
+    ("BasicSR", "SET/GT", ("SET/LR*",)),
+    ("BasicSR", "SET/original", ("SET/LR*",)),
+    ("by scale", "SET/X#/HR", ("SET/X#/LR*",)),
+    ("by scale", "SET/HR/X#", ("SET/LR*",)),
+    ("SelfExSR", "SET/image_SRF_#", ()),
+    ("RCAN", "HR/SET/X#", ("LR*/SET", "LR*/*/SET")),
+    ("RCAN", "HR/SET", ("LR*/SET", "LR*/*/SET")),
+    ("DIV2K", "SET_HR", ("SET_LR*",)),
+    ("plain", "SET", ("SET/LR*", "SET_LR*")),
 )
-"""Where HR images may lie, the likeliest first, and the folders in or below which their LR images do: SET is the set's
-name, # the scale, * anything. The last one, any folder of images, takes what the others leave."""
+"""What a layout is called, where HR images may lie, the likeliest first, and the folders in or below which their LR
+images do: SET is the set's name, # the scale, * anything. The last one, any folder of images, takes what the others
+leave."""
 _SCALE_MARK = re.compile("x([0-9]+)$|([0-9]+)x$", re.IGNORECASE)
 _DEPTH = 3
 """Levels below a folder ``LR…`` that are searched for images."""
@@ -57,6 +58,8 @@ class SetFolder:
     base: Path
     """Folder that the layout starts from."""
     lr: tuple[Path, ...]
+    layout: str
+    """What the layout is called, see the table above."""
 
     def lr_at(self, scale: int) -> Path | None:
         """The folder of LR images at ``scale``; None where there are none, or at other scales only.
@@ -90,14 +93,14 @@ def set_folders(root: Path, scale: int | None = None) -> list[SetFolder]:
     found: dict[str, SetFolder] = {}
     taken: list[Path] = []
     for base in (*reversed(root.parents[:3]), root, root / "benchmark"):
-        for hr_pattern, lr_patterns in _LAYOUTS:
+        for layout, hr_pattern, lr_patterns in _LAYOUTS:
             for hr, name, at in _matches(base, hr_pattern, toward=root):
                 if not _below(hr, [root]) or _below(hr, taken) or not list_images(hr):
                     continue
                 lr = [top for each in lr_patterns for top, *_ in _matches(base, each, name, at)]
                 taken += lr if hr_pattern == "SET" else [hr, *lr]  # in images that are a set, others may lie
                 if scale in (None, at) or at is None:
-                    found.setdefault(name.lower(), SetFolder(name, hr, base, tuple(lr)))
+                    found.setdefault(name.lower(), SetFolder(name, hr, base, tuple(lr), layout))
     return sorted(found.values(), key=lambda each: each.name)
 
 

@@ -7,6 +7,7 @@ from PIL import Image
 from dfsq.errors import ImageError, LayoutError, UsageError
 from dfsq.evaluation import benchmarks, samples
 from dfsq.evaluation.bicubic import downscale
+from dfsq.evaluation.inventory import SCALES, SetAt, inventory
 from dfsq.images.files import write_png
 
 RANDOM = np.random.default_rng(0)
@@ -258,7 +259,7 @@ def test_a_missing_lr_image_is_named(tmp_path: Path) -> None:
 def test_unknown_set_lists_what_there_is(tmp_path: Path) -> None:
     put(tmp_path / "Set5" / "HR" / "a.png", HR)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match=r"no set 'Set6' in .*; it has Set5$"):
+    with pytest.raises(UsageError, match=r"no set 'Set6' in .*; it has Set5; `dfsq data .*` tells more$"):
         benchmarks.find(tmp_path, "Set6", 2)
 
 
@@ -277,3 +278,41 @@ def test_sample_photographs_share_no_pixel_between_calibration_and_evaluation() 
     for name, left, pair in zip(samples.NAMES, samples.calibration_images(), samples.benchmark(2).pairs, strict=True):
         whole = load_sample_image(f"{name}.jpg")
         assert np.array_equal(np.concatenate([left, pair.hr], axis=1), whole)
+
+
+LAYOUT_NAMES = {"GT": "BasicSR", "other case": "EDSR-PyTorch", "one folder": "plain"}
+LAYOUT_NAMES |= {"LR inside": "plain", "LR beside": "plain"}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_inventories_tell_what_an_evaluation_finds(tmp_path: Path, layout: str) -> None:
+    put_layout(tmp_path, layout)
+    (found,) = inventory(tmp_path)
+    assert (found.name, found.problems) == ("Set5", {})
+    assert found.layout == LAYOUT_NAMES.get(layout, layout.partition(",")[0])
+    hr, lr = ((tmp_path / pattern).parent for pattern in LAYOUTS[layout])
+    assert found.scales[2] == SetAt(2, hr, lr)
+    for scale, at in found.scales.items():
+        if scale != 2:
+            assert at.lr is None
+        assert benchmarks.find(tmp_path, "Set5", scale).lr_supplied == (scale == 2)
+
+
+def test_inventories_tell_problems_and_images_alone(tmp_path: Path) -> None:
+    put(tmp_path / "good" / "a.png", HR)
+    put(tmp_path / "holes" / "HR" / "a.png", HR)
+    put(tmp_path / "holes" / "HR" / "b.png", HR)
+    put(tmp_path / "holes" / "LR" / "X2" / "a.png", LR)
+    put(tmp_path / "twice" / "HR" / "a.png", HR)
+    put(tmp_path / "twice" / "LR" / "a.png", LR)
+    put(tmp_path / "twice" / "LR_blur" / "a.png", LR)
+    good, holes, twice = inventory(tmp_path)
+    assert {scale: (at.images, at.lr) for scale, at in good.scales.items()} == dict.fromkeys(SCALES, (1, None))
+    assert good.problems == {}
+    assert set(holes.problems) == {2}
+    assert "no LR image for" in holes.problems[2] and "b.png" in holes.problems[2]
+    assert (set(holes.scales), set(twice.scales)) == ({3, 4, 8}, set())
+    assert all("lie in" in problem for problem in twice.problems.values())
+    with pytest.raises(UsageError, match="no benchmark set in"):
+        (tmp_path / "empty").mkdir()
+        inventory(tmp_path / "empty")
