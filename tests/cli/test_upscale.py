@@ -113,7 +113,31 @@ def test_folder_keeps_names(dfsq: Callable) -> None:
     run = dfsq("upscale", "model.pth", "frames", "-o", "new/out")
     assert (run.code, run.out) == (0, "Wrote new/out (4 images)\n")
     assert sorted(path.name for path in Path("new/out").iterdir()) == ["f10.PNG", "f2.png", "f3.tif", "f4.png"]
-    assert dfsq("upscale", "model.pth", "frames/f2.png", "-o", "new/out").code == 0  # again, into a folder
+    again = dfsq("upscale", "model.pth", "frames/f4.jpg", "-o", "new/out")
+    assert (again.code, again.out) == (0, "Wrote new/out/f4.png\n")
+
+
+def test_what_is_there_can_be_skipped(dfsq: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("frames/a.png", "frames/b.png", "frames/c.png"):
+        save(name, RGB)
+    Path("out").mkdir()
+    Path("out/b.png").write_bytes(b"mine")
+    run = dfsq("upscale", "model.pth", "frames", "-o", "out", "--skip-existing")
+    assert (run.code, run.out, run.err) == (0, "Wrote out (2 images)\n", "1 of 3 images are in out already\n")
+    assert Path("out/b.png").read_bytes() == b"mine"
+    assert read_picture(Path("out/a.png")).pixels.shape == (96, 128, 3)
+    monkeypatch.setattr("dfsq.engine", lambda *_, **__: pytest.fail("the network is loaded for nothing"))
+    run = dfsq("upscale", "model.pth", "frames", "-o", "out", "--skip-existing")
+    assert (run.code, run.out, run.err) == (0, "Wrote nothing: out has all 3 images\n", "")
+    run = dfsq("upscale", "model.pth", "frames/a.png", "-o", "out/a.png", "--skip-existing")
+    assert (run.code, run.out) == (0, "out/a.png is there already\n")
+
+
+def test_without_skipping_what_is_there_is_written_again(dfsq: Callable) -> None:
+    save("in.png", RGB)
+    Path("out.png").write_bytes(b"mine")
+    assert dfsq("upscale", "model.pth", "in.png", "-o", "out.png").code == 0
+    assert read_picture(Path("out.png")).pixels.shape == (96, 128, 3)
 
 
 def test_tiles_change_no_byte(dfsq: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
