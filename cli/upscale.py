@@ -13,11 +13,12 @@ from cli.loading import checkpoint_options
 from cli.options import common_options, compile_option, prepare, quiet_option
 from cli.outputs import check_outputs
 from cli.progress import progress
-from cli.upscaling import Upscaler, jobs_of
+from cli.upscaling import Upscaler, counted, jobs_of
 from cli.values import Number
 from dfsq import distributed, limits
 from dfsq.engines.registry import AUTO
 from dfsq.errors import DfsqError, ImageError, UsageError
+from dfsq.extras import require
 
 
 @click.command()
@@ -29,7 +30,7 @@ from dfsq.errors import DfsqError, ImageError, UsageError
     metavar="OUT",
     required=True,
     type=click.Path(path_type=Path),
-    help="Folder to write into; with one image, a file name works too.",
+    help="Folder to write into; with one input, a file name works too.",
 )
 @click.option(
     "--tile",
@@ -73,17 +74,21 @@ def upscale(
     quiet: bool,
     **overrides: Any,
 ) -> None:
-    """Upscale images with MODEL, a checkpoint, an artifact or a graph (.onnx, OpenVINO's .xml).
+    """Upscale images and videos with MODEL, a checkpoint, an artifact or a graph (.onnx, OpenVINO's .xml).
 
     A folder stands for all images in it. Names, transparency, grey and 16 bits are kept; JPEG, GIF, AVIF and what else
     loses becomes PNG: a.jpg becomes a.png, or a.jpg.png where an a.png is there as well. Tiles change no pixel, but for
-    windows of a network that looks at the whole image.
+    windows of a network that looks at the whole image. Videos (pip install 'dfsq[video]') are named one by one; frames
+    keep their times and audio is copied, to .mp4, .mov or .mkv.
 
     \b
     dfsq upscale model-w4a4.safetensors photo.png -o large.png
     dfsq upscale model-w4a4.safetensors frames/ -o large/
     dfsq upscale model.pth frames/ -o large/ --engine openvino
+    dfsq upscale model.pth clip.mp4 -o large.mp4
     """
+    from dfsq.images.video import is_video
+
     if isinstance(tile, int) and device != "cpu":
         raise click.UsageError(f"--tile {tile} works on the CPU; leave it out, or --device {device}")
 
@@ -95,38 +100,39 @@ def upscale(
 
     jobs = jobs_of(inputs, output, quiet)
     check_outputs([model, *(str(source) for source, _ in jobs)], [target for _, target in jobs], [])
-    there = len(jobs)
-    if skip_existing:
-        jobs = [(source, target) for source, target in jobs if not target.exists()]
-    there -= len(jobs)
-    if not jobs:
-        print_text(f"Wrote nothing: {output} has all {there} images\n" if there > 1 else f"{output} is there already\n")
+    left = [(source, target) for source, target in jobs if not (skip_existing and target.exists())]
+    if not left:
+        one = len(jobs) == 1
+        print_text(
+            f"{jobs[0][1]} is there already\n" if one else f"{output} has all {counted(jobs, len(jobs))} already\n"
+        )
         return
-    if there:
-        note(f"{there} of {there + len(jobs)} images are in {output} already", quiet)
+    if len(left) < len(jobs):
+        note(f"{len(jobs) - len(left)} of {counted(jobs, len(jobs))} are in {output} already", quiet)
+    if any(is_video(source) for source, _ in left):
+        require("av", "video")
     device = prepare(device, compile_, quiet)
     opened = open_engine(model, quiet, engine, precision, device=device, **overrides)
-    upscaler = Upscaler(opened, tile, overlap, scratch, quiet)
     if device != "cpu":
         note("every image is upscaled whole; tiles work on the CPU", quiet)
     with progress(quiet) as advance:
+        upscaler = Upscaler(opened, tile, overlap, scratch, quiet, advance)
 
         def run(job: tuple[int, tuple[Path, Path]]) -> bool:
             done, (source, target) = job
-            advance("images", done, len(jobs))
+            advance("files", done, len(left))
             try:
-                upscaler.upscale(source, target, lambda percent: advance("tiles of one", percent, 100))
+                upscaler.upscale(source, target)
             except (ImageError, UsageError) as error:
-                if len(jobs) == 1:
+                if len(left) == 1:
                     raise
                 tell(str(error) if str(source) in str(error) else f"{source}: {error}")
                 return False
             return True
 
-        succeeded = distributed.share(list(enumerate(jobs)), run)
-        advance("images", len(jobs), len(jobs))
+        succeeded = distributed.share(list(enumerate(left)), run)
+        advance("files", len(left), len(left))
     if not all(succeeded):
-        raise DfsqError(
-            f"{succeeded.count(False)} of {len(jobs)} images could not be upscaled, the others are in {output}"
-        )
-    print_text(f"Wrote {jobs[0][1]}\n" if len(jobs) == 1 else f"Wrote {output} ({len(jobs)} images)\n")
+        failed = succeeded.count(False)
+        raise DfsqError(f"{failed} of {counted(left, len(left))} could not be upscaled, the others are in {output}")
+    print_text(f"Wrote {left[0][1]}\n" if len(left) == 1 else f"Wrote {output} ({counted(left, len(left))})\n")

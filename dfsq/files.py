@@ -6,8 +6,10 @@ import os
 import secrets
 import stat
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from dfsq import distributed
 from dfsq.errors import DfsqError, UsageError
@@ -28,14 +30,30 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """
     if not distributed.writes_files():
         return
-    check_writable(path)
     # Names that are no UTF-8 occur in texts.
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file that takes the place of ``path`` as :func:`write_atomically` does, once the body of the ``with`` has
+    ended; for content that is not in memory as a whole. Where the body fails, nothing has happened.
+
+    Raises :class:`DfsqError` as that does, also for an OSError of the body.
+    """
+    check_writable(path)
     try:
         target = _target(path)
         _remove_abandoned(target.parent)
-        while not _written(target, data):
-            pass
+        file, temporary = _unfinished(target)
+        try:
+            with file:
+                yield file
+                _finish(file, temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise DfsqError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
 
@@ -107,29 +125,31 @@ def _kind(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
-def _written(target: Path, data: bytes) -> bool:
-    """Replace ``target``, or return False where another process took the new file for one that was abandoned."""
-    temporary = target.with_name(_UNFINISHED.format(secrets.token_hex(8)))
+def _unfinished(target: Path) -> tuple[BinaryIO, Path]:
+    """An empty file beside ``target``, locked, and its name."""
     old = _mode(target)
     permissions = 0o666 if old is None else stat.S_IMODE(old)
-    try:
-        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, permissions)) as file:
-            if sys.platform != "win32":
-                with suppress(OSError):  # not every file system has locks; where there are none, nothing is removed
-                    fcntl.flock(file, fcntl.LOCK_EX)
-            if os.fstat(file.fileno()).st_nlink == 0:
-                return False
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            if old is not None:
-                os.chmod(temporary, permissions)  # all of them, whatever the umask says of new files
-            if sys.platform == "win32":
-                file.close()  # only there an open file cannot be renamed; elsewhere it stays locked until it has been
-            os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return True
+    while True:
+        temporary = target.with_name(_UNFINISHED.format(secrets.token_hex(8)))
+        file = open(temporary, "x+b", opener=lambda name, flags: os.open(name, flags, permissions))  # noqa: SIM115
+        if sys.platform != "win32":
+            with suppress(OSError):  # not every file system has locks; where there are none, nothing is removed
+                fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file, temporary
+        file.close()  # before it was locked, another process took it for one that was abandoned
+
+
+def _finish(file: BinaryIO, temporary: Path, target: Path) -> None:
+    """Put the whole file in the place of ``target``."""
+    file.flush()
+    os.fsync(file.fileno())
+    old = _mode(target)
+    if old is not None:
+        os.chmod(temporary, stat.S_IMODE(old))  # all of them, whatever the umask says of new files
+    if sys.platform == "win32":
+        file.close()  # only there an open file cannot be renamed; elsewhere it stays locked until it has been
+    os.replace(temporary, target)
 
 
 def _remove_abandoned(folder: Path) -> None:

@@ -1,4 +1,7 @@
-"""What an upscaled image is called: its own name where the format keeps every pixel, PNG otherwise; no name twice."""
+"""What an upscaled image is called: its own name where the format keeps every pixel, PNG otherwise; no name twice.
+
+A video keeps its name where such files are written, and becomes Matroska otherwise, which holds any audio.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from pathlib import Path
 
 from dfsq.images.opening import IMAGE_SUFFIXES
 from dfsq.images.picture import LOSSLESS
+from dfsq.images.video import is_video
+from dfsq.images.video_writer import CONTAINERS
 
 
 def output_names(sources: Sequence[Path]) -> list[str]:
@@ -37,6 +42,8 @@ def output_names(sources: Sequence[Path]) -> list[str]:
 
 def _lossless_name(source: Path, stem: str) -> str:
     suffix = source.suffix.lower()
-    if suffix in LOSSLESS:
+    if suffix in LOSSLESS or suffix in CONTAINERS:
         return source.name
+    if is_video(source):
+        return f"{stem}.mkv"
     return f"{stem if suffix in IMAGE_SUFFIXES else source.name}.png"

@@ -128,7 +128,7 @@ def test_what_is_there_can_be_skipped(dfsq: Callable, monkeypatch: pytest.Monkey
     assert read_picture(Path("out/a.png")).pixels.shape == (96, 128, 3)
     monkeypatch.setattr("dfsq.engine", lambda *_, **__: pytest.fail("the network is loaded for nothing"))
     run = dfsq("upscale", "model.pth", "frames", "-o", "out", "--skip-existing")
-    assert (run.code, run.out, run.err) == (0, "Wrote nothing: out has all 3 images\n", "")
+    assert (run.code, run.out, run.err) == (0, "out has all 3 images already\n", "")
     run = dfsq("upscale", "model.pth", "frames/a.png", "-o", "out/a.png", "--skip-existing")
     assert (run.code, run.out) == (0, "out/a.png is there already\n")
 
@@ -285,3 +285,73 @@ def test_full_scratch_disk(dfsq: Callable, monkeypatch: pytest.MonkeyPatch) -> N
     assert "of scratch in .: No space left on device; choose another folder with --scratch" in run.err
     assert len(run.err.splitlines()) == 1
     assert not Path("out.png").exists()
+
+
+def clip(path: str, count: int = 4) -> None:
+    av = pytest.importorskip("av")
+    with av.open(path, "w") as output:
+        stream = output.add_stream("mpeg4", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        stream.bit_rate = 2_000_000
+        for index in range(count):
+            frame = av.VideoFrame.from_ndarray(np.roll(RGB, index, axis=0), format="rgb24")
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+
+
+def test_a_video(dfsq: Callable, plausible_model: SRModel) -> None:
+    av = pytest.importorskip("av")
+    clip("in.mp4")
+    run = dfsq("upscale", "model.pth", "in.mp4", "-o", "out.mp4", "--tile", "20")
+    assert (run.code, run.out) == (0, "Wrote out.mp4\n"), run.err
+    assert run.err.count("strips of 20 rows") == 1
+    with av.open("in.mp4") as before, av.open("out.mp4") as after:
+        pairs = list(zip(before.decode(video=0), after.decode(video=0), strict=True))
+        assert len(pairs) == 4
+        for one, other in pairs:
+            rgb = [frame.to_ndarray(format="rgb24", src_color_range=1, dst_color_range=2) for frame in (one, other)]
+            error = upscale_image(plausible_model, rgb[0]).astype(float) - rgb[1]
+            assert other.time == one.time
+            assert np.median(np.abs(error)) < 6
+
+
+def test_videos_and_images_together(dfsq: Callable) -> None:
+    Path("more").mkdir()
+    for name in ("a.mp4", "a.avi", "more/a.mp4"):
+        clip(name, 2)
+    save("a.png", RGB)
+    Path("broken.mov").write_bytes(b"nothing")
+    run = dfsq("upscale", "model.pth", "a.mp4", "a.avi", "more/a.mp4", "a.png", "broken.mov", "-o", "out")
+    assert run.code == 1
+    assert sorted(path.name for path in Path("out").iterdir()) == ["a-2.mp4", "a.mkv", "a.mp4", "a.png"]
+    first, last = run.err.splitlines()
+    assert first.startswith("dfsq: broken.mov is no readable video")
+    assert last == "dfsq: 1 of 5 files could not be upscaled, the others are in out"
+    run = dfsq("upscale", "model.pth", "a.mp4", "a.avi", "more/a.mp4", "a.png", "-o", "out", "--skip-existing")
+    assert run.out == "out has all 4 files already\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("in.mp4 -o out.png", "out.png is no name for a video that is written; choose .mp4"),
+        ("in.mp4 -o out.webm", "out.webm is no name for a video that is written; choose .mp4"),
+        ("rgb.png -o out.mp4", "out.mp4 is a video, and rgb.png is none; choose .png"),
+        ("in.mp4 rgb.png -o out.mp4", "name a folder"),
+        ("in.mp4 -o in.mp4", "in.mp4 is an input"),
+    ],
+)
+def test_outputs_that_do_not_fit_the_input(dfsq: Callable, arguments: str, message: str) -> None:
+    clip("in.mp4", 1)
+    save("rgb.png", RGB)
+    run = dfsq("upscale", "model.pth", *arguments.split())
+    assert (run.code, run.out, run.err.count("\n")) == (2, "", 1)
+    assert message in run.err
+
+
+def test_a_video_without_pyav(dfsq: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("in.mp4").write_bytes(b"whatever")
+    monkeypatch.setitem(__import__("sys").modules, "av", None)
+    run = dfsq("upscale", "model.pth", "in.mp4", "-o", "out.mp4")
+    assert (run.code, run.err.count("\n")) == (1, 1)
+    assert "av is not installed" in run.err and "pip install 'dfsq[video]'" in run.err
