@@ -6,7 +6,7 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -47,13 +47,17 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     try:
         target = _target(path)
         _remove_abandoned(target.parent)
-        file, temporary = _unfinished(target)
-        try:
-            with file:
-                yield file
-                _finish(file, temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        while True:
+            temporary = target.with_name(_UNFINISHED.format(secrets.token_hex(8)))
+            try:
+                with open(temporary, "x+b", opener=_with_mode_of(target)) as file:
+                    _lock(file)
+                    if os.fstat(file.fileno()).st_nlink:  # else another process took it for one that was abandoned
+                        yield file
+                        _finish(file, temporary, target)
+                        return
+            finally:
+                temporary.unlink(missing_ok=True)
     except OSError as error:
         raise DfsqError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
 
@@ -125,19 +129,17 @@ def _kind(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
-def _unfinished(target: Path) -> tuple[BinaryIO, Path]:
-    """An empty file beside ``target``, locked, and its name."""
+def _with_mode_of(target: Path) -> Callable[[str, int], int]:
+    """An opener that gives a new file the permissions of the file that it replaces."""
     old = _mode(target)
     permissions = 0o666 if old is None else stat.S_IMODE(old)
-    while True:
-        temporary = target.with_name(_UNFINISHED.format(secrets.token_hex(8)))
-        file = open(temporary, "x+b", opener=lambda name, flags: os.open(name, flags, permissions))  # noqa: SIM115
-        if sys.platform != "win32":
-            with suppress(OSError):  # not every file system has locks; where there are none, nothing is removed
-                fcntl.flock(file, fcntl.LOCK_EX)
-        if os.fstat(file.fileno()).st_nlink:
-            return file, temporary
-        file.close()  # before it was locked, another process took it for one that was abandoned
+    return lambda name, flags: os.open(name, flags, permissions)
+
+
+def _lock(file: BinaryIO) -> None:
+    if sys.platform != "win32":
+        with suppress(OSError):  # not every file system has locks; where there are none, nothing is removed
+            fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def _finish(file: BinaryIO, temporary: Path, target: Path) -> None:
