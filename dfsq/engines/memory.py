@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from dfsq.dispatch import DispatchMode
 from dfsq.model import SRModel
 from dfsq.runtime import without_compiled_code
 
@@ -57,11 +57,11 @@ def footprint(model: SRModel) -> Footprint:
     return Footprint(meter.peak / _PROBE**2, meter.work / _PROBE**2)
 
 
-class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Meter(DispatchMode):
     """Adds up what is alive after every operation, but for what was there before: the model itself."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.peak = self.work = 0
         self._seen: dict[int, tuple[Any, int]] = {}
 

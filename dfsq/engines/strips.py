@@ -24,9 +24,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+from dfsq.dispatch import DispatchMode
 from dfsq.engines.memory import work
 from dfsq.engines.scratch import Scratch
 from dfsq.nested import tensors_in
@@ -63,11 +63,11 @@ def run_in_strips(
         return network(image)
 
 
-class _Strips(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Strips(DispatchMode):
     """Runs every operation such that large results lie in scratch files and large temporaries do not arise."""
 
     def __init__(self, image: Tensor, rows: int, scratch: Scratch, on_work: Callable[[int], None]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         height, width = image.shape[-2:]
         self._strips = ceil(height / rows)
         self._large = max(height * width, _SMALL + 1)

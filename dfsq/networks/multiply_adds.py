@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from dfsq.dispatch import DispatchMode
 from dfsq.model import SRModel
 from dfsq.networks.scope import QUANTIZABLE, quantizable_layers
 from dfsq.nn import InputQuantizer, operands, quantized_layers, quantized_places
@@ -190,11 +190,11 @@ def shares(
     return Shares(within, beside, full, layers, tuple(parts), operations)
 
 
-class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Counter(DispatchMode):  # type: ignore[no-untyped-call]
     """Counts what operators compute, for the module that is running."""
 
     def __init__(self, running: list[str]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.counted: dict[tuple[str, str], int] = {}
         """By the module's name and the function."""
         self._running = running

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,7 +94,7 @@ def test_sixteen_bits(dfsq: Callable, name: str, channels: int) -> None:
 def test_sixteen_bit_colour_without_opencv(dfsq: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("cv2")
     save("deep.png", RGB * np.uint16(257))
-    monkeypatch.setitem(__import__("sys").modules, "cv2", None)
+    monkeypatch.setitem(sys.modules, "cv2", None)
     run = dfsq("upscale", "model.pth", "deep.png", "-o", "out.png")
     assert run.code == 1
     assert run.err == "dfsq: deep.png has 16-bit colour, which needs OpenCV; pip install 'dfsq[images]'\n"
@@ -351,7 +353,25 @@ def test_outputs_that_do_not_fit_the_input(dfsq: Callable, arguments: str, messa
 
 def test_a_video_without_pyav(dfsq: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("in.mp4").write_bytes(b"whatever")
-    monkeypatch.setitem(__import__("sys").modules, "av", None)
+    monkeypatch.setitem(sys.modules, "av", None)
     run = dfsq("upscale", "model.pth", "in.mp4", "-o", "out.mp4")
     assert (run.code, run.err.count("\n")) == (1, 1)
     assert "av is not installed" in run.err and "pip install 'dfsq[video]'" in run.err
+
+
+def test_nothing_is_compiled_so_torchs_compiler_is_not_imported(dfsq: Callable) -> None:
+    save("in.png", RGB)
+    script = (
+        "import sys\nfrom cli.main import main\n"
+        "try:\n    main(['upscale', 'model.pth', 'in.png', '-o', 'out.png', *sys.argv[1:]])\n"
+        "except SystemExit as end:\n    print(end.code, 'torch._dynamo' in sys.modules)"
+    )
+    for more in ([], ["--tile", "16"]):
+        run = subprocess.run(
+            [sys.executable, "-c", script, *more],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert run.stdout.splitlines() == ["Wrote out.png", "0 False"], run.stderr
