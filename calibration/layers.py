@@ -38,7 +38,7 @@ class Rounding(Protocol):
 
     @property
     def weights(self) -> str:
-        """One of :data:`calibration.weights.QUANTIZERS`."""
+        """One of :data:`calibration.recipes.values.WEIGHTS`."""
 
     @property
     def universal_set(self) -> UniversalSet:

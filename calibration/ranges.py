@@ -10,8 +10,6 @@ from dfsq import distributed
 from dfsq.nn import AffineQuantizer
 from dfsq.quantizers import uniform
 
-SELECTORS = ("minmax", "percentile", "mse")
-"""How the range of a whole tensor is chosen."""
 PERCENTILE = 0.999
 """Share of the values that the range of ``percentile`` leaves inside, on either side."""
 _SHRINKING = torch.linspace(1, 0.2, 33).tolist()

@@ -10,9 +10,6 @@ from dfsq.quantizers import uniform
 from dfsq.quantizers.universal import UniversalSet
 from dfsq.quantizers.weights import QuantizedWeight, SubsetWeight, UniformWeight, weight_bins
 
-QUANTIZERS = ("minmax", "mse", "subset", "symmetric")
-"""Names that ``--weights`` takes."""
-
 
 def quantize_weight(weight: Tensor, method: str, bits: int, universal: UniversalSet) -> QuantizedWeight:
     """Quantize ``weight`` ``(C_out, …)`` per output channel.

@@ -12,11 +12,10 @@ from cli.options import common_options
 def networks() -> None:
     """List the networks that are recognised."""
     from cli.console import print_table
-    from dfsq.networks import architectures
+    from dfsq.catalogue import catalogue
 
     rows = [
-        (each.name, each.title, f"0–{each.rgb_range:g}", "paper" if each.body else "rule")
-        for each in architectures().values()
+        (each.name, each.title, f"0–{each.rgb_range:g}", "paper" if each.in_paper else "rule") for each in catalogue()
     ]
     print_table("Supported networks", ("--arch", "network", "range", "body scope"), rows)
     click.echo(

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from torch import Tensor, nn
-
-from calibration.allocation import mixed_precision
-from calibration.compensation import triangle
-from calibration.layers import Observer
 from calibration.methods.planned import Planned
-from calibration.methods.run import Calibration
-from calibration.observer import HistogramObserver
-from calibration.planning import Plan
 from calibration.progress import Progress
-from calibration.ranges import ChannelRanges
 from calibration.recipes.choice import choice, shown
 from calibration.recipes.recipe import METHODS, Recipe
-from calibration.selection import SELECTORS, UNIVERSALS, even, select
-from calibration.sensitivity import Sensitivity
-from calibration.weights import QUANTIZERS
+from calibration.recipes.values import EVEN_FROM, SELECTORS, UNIVERSALS, WEIGHTS
 from dfsq import limits
 from dfsq.errors import UsageError
-from dfsq.nn import ErrorFeedback, SubsetQuantizer, channel_axis
 from dfsq.quantizers.universal import UniversalSet
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from calibration.layers import Observer
+    from calibration.methods.run import Calibration
+    from calibration.observer import HistogramObserver
+    from calibration.planning import Plan
+    from calibration.ranges import ChannelRanges
+    from calibration.sensitivity import Sensitivity
+    from dfsq.nn import ErrorFeedback, SubsetQuantizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +36,7 @@ class ByChannel(Planned):
     avg_bits: float | None = choice(
         None, "bits on average, distributed over layers in body scope; null: w_bits and a_bits", limits=limits.BITS
     )
-    weights: str = choice("subset", "minmax (paper), mse, subset or symmetric", known=QUANTIZERS)
+    weights: str = choice("subset", "minmax (paper), mse, subset or symmetric", known=WEIGHTS)
     feedback: bool = choice(False, "round channels one after the other, errors passed on")
     selector: str = choice(
         "exact", "exact, kmeans (paper), exhaustive; or a grid: minmax, percentile, mse, log2", known=SELECTORS
@@ -70,7 +69,7 @@ class ByChannel(Planned):
     def evenly(self, bits: int) -> bool:
         """Whether points of so many bits are evenly spaced."""
         if self.universal is None:
-            return self.selector == "exact" and bits >= even.BITS
+            return self.selector == "exact" and bits >= EVEN_FROM
         return self.universal == "even"
 
     @property
@@ -94,6 +93,9 @@ class ByChannel(Planned):
 
     def observer(self, layer: nn.Module, extremes: ChannelRanges | None = None) -> HistogramObserver:
         """Counts in units of every sample's channels."""
+        from calibration.observer import HistogramObserver
+        from dfsq.nn import channel_axis
+
         del extremes  # these units are those of any sample
         return HistogramObserver(self.universal_set, channel_axis(layer))
 
@@ -101,6 +103,10 @@ class ByChannel(Planned):
         self, layer: nn.Module, observer: Observer, bits: int, sensitivity: Sensitivity | None
     ) -> SubsetQuantizer:
         """Points for what ``observer`` has seen; ``feedback`` passes errors on by ``sensitivity``."""
+        from calibration.observer import HistogramObserver
+        from calibration.selection import select
+        from dfsq.nn import SubsetQuantizer, channel_axis
+
         assert isinstance(observer, HistogramObserver)
         universal = self.universal_set
         selector = "even" if self.evenly(bits) else self.selector
@@ -114,6 +120,9 @@ class ByChannel(Planned):
         """Error feedback by ``sensitivity``, where the recipe has it and that is known."""
         if not self.feedback or sensitivity is None:
             return None
+        from calibration.compensation import triangle
+        from dfsq.nn import ErrorFeedback
+
         return ErrorFeedback(*triangle(sensitivity.inputs))
 
     def refined(
@@ -127,5 +136,7 @@ class ByChannel(Planned):
         """``plan`` with bits distributed over the layers, where the recipe gives their average."""
         if self.avg_bits is None:
             return plan
+        from calibration.allocation import mixed_precision
+
         progress("Allocating bits", 0, 0)
         return mixed_precision(run.model, plan, batches, sensitivities, self)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from calibration.methods.planned import Planned
-from calibration.methods.run import Calibration
-from calibration.planning import Plan
 from calibration.progress import Progress
 from calibration.recipes.choice import choice
-from calibration.sensitivity import Sensitivity
 from dfsq import limits
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from calibration.methods.run import Calibration
+    from calibration.planning import Plan
+    from calibration.sensitivity import Sensitivity
 
 FLOAT_SHARE = "of the time at most, in full precision where that helps most for it"
 

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import torch
-from torch import Tensor
-
-from calibration.images import PatchStream, describe
-from calibration.models import copied, device_of
 from calibration.progress import Progress
 from calibration.recipes.choice import choice
 from calibration.recipes.recipe import Recipe
-from calibration.set_aside import set_aside
-from calibration.training import loop
-from calibration.training.crops import Crops
-from calibration.training.guard import Guard
-from calibration.training.precision import PRECISIONS, dtype_of
+from calibration.recipes.values import PRECISIONS
 from calibration.training.sitting import Sitting
-from calibration.training.state import Store
-from dfsq import distributed, limits
-from dfsq.errors import UsageError
-from dfsq.model import Quantization, SRModel
-from dfsq.version import __version__
+from dfsq import limits
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from calibration.images import PatchStream
+    from calibration.training import loop
+    from dfsq.model import SRModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,75 +75,6 @@ class ByTraining(Recipe):
         Raises :class:`UsageError` for images that are no :class:`PatchStream`, LR images where the loss needs HR, and
         what the state of an earlier run raises.
         """
-        if not isinstance(images, PatchStream):
-            raise UsageError(f"the method {self.method} cuts crops of its own; give it a PatchStream")
-        if self.needs_hr and images.is_lr:
-            raise UsageError(f"{self.phrase()} needs HR images, and these are LR (`calib_is_lr`)")
-        began = time.monotonic()
-        copied(model)  # what cannot be is not worth the work
-        rest, held_out = set_aside(
-            images.sources,
-            scale=images.scale,
-            patch_size=images.patch * images.scale,
-            seed=images.seed,
-            is_lr=images.is_lr,
-            on_skip=images.on_skip,
-        )
-        stream = images.over(rest)
-        device = device_of(model)
-        patches = [batch.to(device) for batch in stream]
-        crops = Crops(
-            rest,
-            scale=images.scale,
-            size=self.crop_for(model),
-            batch=max(self.batch, len(distributed.gather(None))),
-            seed=self.seed,
-            is_lr=images.is_lr,
-            progress=progress,
-            on_skip=images.on_skip,
-            device=device,
-        )
-        precision = dtype_of(self.precision, device)
-        start = self.start(model, patches, progress)
-        guard = Guard(model, held_out, progress)
-        store = None if sitting.state is None else Store(sitting.state, self._identity(model, crops, sitting))
-        if store is not None and not sitting.resume:
-            store.remove()
-        recipe = self
-        if sitting.minutes is not None:
-            earlier = None if store is None else store.load()
-            recipe = self.with_steps(
-                earlier.steps
-                if earlier is not None
-                else _steps_that_fit(self.trainable(model, start, patches, precision), crops, guard, sitting, began)
-            )
-        trainable = recipe.trainable(model, start, patches, precision)
-        outcome = loop.train(trainable, crops, recipe.steps, guard, store, progress)
-        quantized = trainable.frozen()
-        quantized.quantization = Quantization(
-            recipe.to_dict(),
-            {
-                **describe(stream),
-                "set_aside": [pair.name for pair in held_out.pairs],
-                "drop_before": outcome.scores[0],
-                "drop": outcome.scores[outcome.best],
-                "best_step": outcome.best,
-            },
-        )
-        return quantized
+        from calibration.methods.training_run import train
 
-    def _identity(self, model: SRModel, crops: Crops, sitting: Sitting) -> dict[str, Any]:
-        """What makes a run the same: how it is told from another, part by part."""
-        recipe = self.to_dict()
-        if sitting.minutes is not None:
-            recipe["steps"] = f"as many as fit into {sitting.minutes:g} minutes"
-        source = model.info.source_sha256
-        return {"recipe": recipe, "source": source, "calibration set": crops.fingerprint, "version": __version__}
-
-
-def _steps_that_fit(trainable: loop.Trainable, crops: Crops, guard: Guard, sitting: Sitting, began: float) -> int:
-    a_step = loop.seconds_per_step(trainable, crops)
-    before = time.monotonic()
-    guard.drop(trainable.frozen())
-    scores = (loop.SCORES + 1) * (time.monotonic() - before)
-    return sitting.steps_that_fit(a_step, time.monotonic() - began + scores)
+        return train(self, model, images, sitting, progress)

@@ -8,35 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
-import torch
-from torch import Tensor
-
-from calibration.ddtb import dynamic, intensities, losses, published
-from calibration.ddtb.maps import called, upsampler, with_maps
-from calibration.ddtb.network import Student
-from calibration.ddtb.weights import WeightRounding
 from calibration.methods.by_training import ByTraining
-from calibration.models import copied
 from calibration.progress import Progress
 from calibration.recipes.choice import choice
 from calibration.recipes.recipe import register
-from calibration.training.schedule import Group, Halved
-from dfsq import distributed, limits
-from dfsq.errors import UsageError
-from dfsq.model import SRModel
+from dfsq import limits
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from calibration.ddtb.run import TrainedBounds
+    from dfsq.model import SRModel
 
 _RDN_CROP = {2: 32}
 """By scale; 24 for others."""
-_RATIO = {"edsr": 0.3, "rdn": 0.5, "srresnet": 0.1}
-_OTHER_RATIO = 0.1
-_PERCENT = {"rdn": 95.0}
-_WEIGHT_PERCENT = {"rdn": 100.0}
-_OTHER_PERCENT = 99.0
-_RANGE = 255
-"""Of the networks that the published rates are for."""
 
 
 @register
@@ -90,104 +78,14 @@ class DDTB(ByTraining):
 
     def start(self, model: SRModel, patches: Sequence[Tensor], progress: Progress) -> Mapping[str, float]:
         """Intensity of all that is quantized, by name. Raises :class:`UsageError` where that is nothing."""
-        activations = self._activations(model, patches)
-        if not activations:
-            raise UsageError("no layer would be quantized: none is in body scope; name some by `body`")
-        progress("Looking at activations", 0, 1)
-        found = intensities(model, activations, patches)
-        progress("Looking at activations", 1, 1)
-        return found
+        from calibration.ddtb.run import start
+
+        return start(self, model, patches, progress)
 
     def trainable(
         self, model: SRModel, start: Mapping[str, float], patches: Sequence[Tensor], precision: torch.dtype
     ) -> TrainedBounds:
-        """The network between trained bounds."""
-        return TrainedBounds(model, self.student(model, start, patches, precision), patches, self)
+        """The network between trained bounds. Raises :class:`UsageError` for a batch too small for gates."""
+        from calibration.ddtb.run import TrainedBounds, student
 
-    def student(
-        self, model: SRModel, start: Mapping[str, float], patches: Sequence[Tensor], precision: torch.dtype
-    ) -> Student:
-        """The network that is trained, its bounds set. Raises :class:`UsageError` for a batch too small for gates."""
-        architecture = model.info.architecture
-        ratio = _RATIO.get(architecture, _OTHER_RATIO) if self.ratio is None else self.ratio
-        percent = _PERCENT.get(architecture, _OTHER_PERCENT) if self.percent is None else self.percent
-        clipped = (
-            _WEIGHT_PERCENT.get(architecture, _OTHER_PERCENT) if self.weight_percent is None else self.weight_percent
-        )
-        gates = dynamic(start, ratio)
-        processes = len(distributed.gather(None))
-        if gates and self.batch < 2 * processes:
-            raise UsageError(f"batch is {self.batch}; gates need at least 2 crops in each of {processes} processes")
-        weights = {
-            name: WeightRounding(bits, None if clipped == limits.PERCENT.most else clipped)
-            for name, bits in self._bits(model, called(model, patches[0][:1]), published(model).weights, self.w_bits)
-        }
-        activations = self._activations(model, patches)
-        student = Student(model, weights, activations, gates, percent, self.seed, precision)
-        student.initialise(torch.cat(tuple(patches))[: self.batch])
-        return student
-
-    def _activations(self, model: SRModel, patches: Sequence[Tensor]) -> dict[str, int]:
-        names = published(model).quantizers
-        return dict(self._bits(model, called(model, patches[0][:1]), names, self.a_bits))
-
-    def _bits(
-        self, model: SRModel, used: Mapping[str, object], names: Sequence[str], bits: int
-    ) -> list[tuple[str, int]]:
-        """Those of ``names`` that are quantized, as ``skip`` and ``layer_bits`` say."""
-        known = (*published(model).quantizers, *published(model).weights)
-        for pattern in (*self.skip, *(pattern for pattern, _ in self.layer_bits)):
-            if not any(fnmatchcase(name, pattern) for name in known):
-                raise UsageError(f"pattern {pattern!r} matches nothing that DDTB quantizes, as {', '.join(known[:4])}")
-        found = []
-        for name in names:
-            if name in used and not any(fnmatchcase(name, pattern) for pattern in self.skip):
-                own = [number for pattern, number in self.layer_bits if fnmatchcase(name, pattern)]
-                found.append((name, own[-1] if own else bits))
-        return found
-
-
-class TrainedBounds:
-    """A network between trained bounds, as the loop takes it."""
-
-    longest: float | None = None
-    worst: float | None = None
-
-    def __init__(self, model: SRModel, student: Student, patches: Sequence[Tensor], recipe: DDTB) -> None:
-        """``model`` in full precision, which teaches where to attend."""
-        self._teacher = copied(model).eval()
-        self._upsampler = upsampler(model, patches[0][:1])
-        self._student = student
-        self._recipe = recipe
-        self.module = student.module
-        student.train(gated=False)
-        rates = {False: recipe.rate, True: recipe.bound_rate * model.info.rgb_range / _RANGE}
-        trained = list(student.parameters())
-        self.groups = [
-            Group([each for is_bound, each in trained if is_bound is kind], Halved(rate, recipe.halve_every))
-            for kind, rate in rates.items()
-        ]
-
-    def loss(self, step: int, lr: Tensor, hr: Tensor | None) -> Tensor:
-        """L1 to ``hr`` in grey levels, the attention loss, and during warm-up that of the gates."""
-        assert hr is not None  # DDTB.needs_hr
-        warming_up = step < self._recipe.warm_up
-        self._student.train(gated=not warming_up)
-        with torch.no_grad():
-            _, aim = with_maps(self._teacher, self._upsampler, lr)
-        logits: list[Tensor] = []
-        handles = [
-            gate.register_forward_hook(lambda _, inputs, output: logits.append(output)) for gate in self._student.gates
-        ]
-        try:
-            output, maps = with_maps(self.module, self._upsampler, lr)
-        finally:
-            for handle in handles:
-                handle.remove()
-        self._student.share_statistics()
-        loss = losses.grey_levels(output, hr) + self._recipe.attention * losses.attention_loss(maps, aim)
-        return loss + losses.gate_loss(logits) if warming_up and logits else loss
-
-    def frozen(self) -> SRModel:
-        """The quantized model that it is now."""
-        return self._student.frozen()
+        return TrainedBounds(model, student(self, model, start, patches, precision), patches, self)

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from torch import Tensor, nn
-
-from calibration import folding, ranges
-from calibration.layers import Layer, LayerBits, Observer
 from calibration.methods.by_tensor import FLOAT_SHARE, ByTensor
-from calibration.methods.run import Calibration
-from calibration.outputs import make_output_quantizer, with_outputs
-from calibration.planning import Plan
 from calibration.progress import Progress
-from calibration.ranges import ChannelRanges
 from calibration.recipes.choice import choice
 from calibration.recipes.recipe import register
-from calibration.sensitivity import Sensitivity
 from dfsq import limits
 from dfsq.errors import UsageError
-from dfsq.model import SRModel
-from dfsq.nn import AffineQuantizer, channel_axis
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from calibration.layers import Layer, LayerBits, Observer
+    from calibration.methods.run import Calibration
+    from calibration.planning import Plan
+    from calibration.ranges import ChannelRanges
+    from calibration.sensitivity import Sensitivity
+    from dfsq.model import SRModel
+    from dfsq.nn import AffineQuantizer
 
 TARGETS = ("openvino", "onnxruntime")
 
@@ -92,6 +92,9 @@ class Integers(ByTensor):
 
     def observer(self, layer: nn.Module, extremes: ChannelRanges | None = None) -> ChannelRanges:
         """The extremes of every channel, ``extremes`` included."""
+        from calibration.ranges import ChannelRanges
+        from dfsq.nn import channel_axis
+
         observer = ChannelRanges(channel_axis(layer))
         observer.widen(extremes)
         return observer
@@ -100,7 +103,10 @@ class Integers(ByTensor):
         self, layer: nn.Module, observer: Observer, bits: int, sensitivity: Sensitivity | None
     ) -> AffineQuantizer:
         """The grid for what ``observer`` has seen, best for the channels that ``sensitivity`` says count most."""
-        assert isinstance(observer, ChannelRanges)
+        from calibration import ranges
+        from dfsq.nn import channel_axis
+
+        assert isinstance(observer, ranges.ChannelRanges)
         if self._in_streams:
             return ranges.for_tensor(observer, bits, self.headroom, channel_axis(layer))
         weights = None if sensitivity is None else sensitivity.inputs.diagonal()
@@ -108,6 +114,8 @@ class Integers(ByTensor):
 
     def output_quantizer(self, layer: Layer, inputs: Iterable[Tensor], bits: LayerBits) -> AffineQuantizer | None:
         """The grid for what ``layer`` makes of ``inputs``, where ``bits`` say that it has one."""
+        from calibration.outputs import make_output_quantizer
+
         return make_output_quantizer(layer, inputs, bits, self.headroom)
 
     def refined(
@@ -120,6 +128,8 @@ class Integers(ByTensor):
     ) -> Plan:
         """``plan`` with outputs where integers go on from layer to layer, without the layers that do best in float."""
         if self._in_streams:
+            from calibration.outputs import with_outputs
+
             plan = with_outputs(run.model, plan, batches[0][:1])
         return super().refined(run, plan, batches, sensitivities, progress)
 
@@ -127,4 +137,8 @@ class Integers(ByTensor):
         self, model: SRModel, plan: Plan, batches: Sequence[Tensor], sensitivities: Mapping[str, Sensitivity]
     ) -> Mapping[str, Sensitivity]:
         """Fold the factors of channels into ``model``, where layers share their maps."""
-        return folding.fold(model, plan, batches, sensitivities) if self.folds else sensitivities
+        if not self.folds:
+            return sensitivities
+        from calibration.folding import fold
+
+        return fold(model, plan, batches, sensitivities)

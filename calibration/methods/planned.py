@@ -8,23 +8,25 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from torch import Tensor, nn
-
-from calibration.images import PatchStream
-from calibration.layers import Layer, LayerBits, Observer
-from calibration.methods.run import Calibration
-from calibration.planning import Plan
 from calibration.progress import Progress
-from calibration.ranges import ChannelRanges
 from calibration.recipes.choice import choice
 from calibration.recipes.recipe import Recipe
-from calibration.sensitivity import Sensitivity
 from dfsq import limits
 from dfsq.errors import UsageError
-from dfsq.model import SRModel
-from dfsq.nn import AffineQuantizer, InputQuantizer
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from calibration.images import PatchStream
+    from calibration.layers import Layer, LayerBits, Observer
+    from calibration.methods.run import Calibration
+    from calibration.planning import Plan
+    from calibration.ranges import ChannelRanges
+    from calibration.sensitivity import Sensitivity
+    from dfsq.model import SRModel
+    from dfsq.nn import AffineQuantizer, InputQuantizer
 
 SCOPES = ("attention", "body", "all")
 
@@ -48,6 +50,8 @@ class Planned(Recipe):
 
     def quantize(self, model: SRModel, images: PatchStream | Iterable[Tensor], progress: Progress) -> SRModel:
         """What :func:`calibration.quantize` does, under the plan that follows from the recipe."""
+        from calibration.methods.run import Calibration
+
         run = Calibration(model, images, self, progress)
         return run.quantized(run.plan, progress)
 

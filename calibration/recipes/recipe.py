@@ -7,17 +7,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, ClassVar, Self, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, get_type_hints
 
-from torch import Tensor
-
-from calibration.images import PatchStream
 from calibration.progress import Progress
 from calibration.recipes.choice import Choice, choice, choice_of, shown
 from dfsq import limits
 from dfsq.errors import UsageError
-from dfsq.model import SRModel
 from dfsq.quantizers.universal import UniversalSet
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from calibration.images import PatchStream
+    from dfsq.model import SRModel
 
 MIN_BITS, MAX_BITS = int(limits.BITS.least), int(limits.BITS.most)
 

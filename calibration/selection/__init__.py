@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from calibration.recipes.values import SELECTORS
 from calibration.selection import even, exact, exhaustive, kmeans, uniform
 from dfsq.errors import UsageError
 from dfsq.quantizers.universal import UniversalSet
 
 BASELINES = {"minmax": uniform.minmax, "percentile": uniform.percentile, "mse": uniform.mse, "log2": uniform.log2}
-UNIVERSALS = ("additive", "even")
-"""Sets that points are taken from."""
-SELECTORS = ("exact", "kmeans", "exhaustive", *BASELINES)
-"""Names that ``--selector`` takes."""
 
 
 def select(selector: str, histogram: Tensor, universal: UniversalSet, bits: int, *, restarts: int, seed: int) -> Tensor:

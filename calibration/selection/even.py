@@ -12,8 +12,6 @@ from torch import Tensor
 from calibration.selection.histogram import UNIT, selection_error
 from dfsq.quantizers.universal import UniversalSet
 
-BITS = 8
-"""Width from which evenly spaced points do better than selected ones."""
 _SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
 """Steps that are tried, as shares of the one that reaches all values."""
 

@@ -9,8 +9,6 @@ from torch.nn import functional as F
 from calibration.layers import Layer
 from dfsq.engines.processor import instruction_set
 
-PRECISIONS = ("auto", "f32", "bf16")
-"""Names that ``precision`` takes."""
 _FAST = ("AVX512_BF16", "AVX512_FP16", "AMX", "AMX_FP16")
 """Instruction sets that multiply bfloat16 about twice as fast as float32, or more."""
 

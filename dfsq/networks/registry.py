@@ -8,11 +8,9 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
+from dfsq.catalogue import GROUP
 from dfsq.errors import DfsqError, UsageError
 from dfsq.networks.architecture import Architecture
-
-GROUP = "dfsq.networks"
-"""Entry-point group in which other packages register an :class:`Architecture` each."""
 
 
 @cache

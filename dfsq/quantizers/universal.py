@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from dfsq.errors import UsageError
 from dfsq.limits import WORDS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,19 @@ class UniversalSet:
     @cached_property
     def numerators(self) -> Tensor:
         """The elements times ``denominator``, ascending: int64 ``(|U|,)``; 377 elements for four words."""
+        import torch  # recipes, which are read without, ask how many elements there are
+
+        return torch.tensor(self._elements)
+
+    @cached_property
+    def _elements(self) -> tuple[int, ...]:
         one = 4**self.words
         choices = [(0, one, one >> i, one >> (i + self.words)) for i in range(1, self.words + 1)]
         positive = {sum(words) for words in product(*choices)}
-        return torch.tensor(sorted(positive | {-value for value in positive}))
+        return tuple(sorted(positive | {-value for value in positive}))
 
     def __len__(self) -> int:
-        return self.numerators.numel()
+        return len(self._elements)
 
     @property
     def index_bits(self) -> int:

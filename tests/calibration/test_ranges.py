@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from calibration import ranges
 from calibration.observer import TensorObserver
 from calibration.ranges import ChannelRanges, equalized, fixed_range
+from calibration.recipes.values import RANGES
 from dfsq.nn import AffineQuantizer
 from dfsq.quantizers.universal import UniversalSet
 
@@ -84,7 +84,7 @@ def test_an_image_of_eight_bits_is_kept_as_it_is(reach: float) -> None:
 def test_percentile_and_mse_are_narrower_than_minmax_on_heavy_tails() -> None:
     torch.manual_seed(0)
     maps = torch.distributions.Laplace(0, 1).sample((1, 4, 100, 100))
-    steps = {name: float(fixed_range(name, tensor_seen(maps), 4, 1).scale) for name in ranges.SELECTORS}
+    steps = {name: float(fixed_range(name, tensor_seen(maps), 4, 1).scale) for name in RANGES}
     assert steps["percentile"] < steps["minmax"]
     assert steps["mse"] < steps["minmax"]
 

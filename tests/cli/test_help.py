@@ -93,7 +93,7 @@ def test_the_working_folder_is_neither_executed_nor_in_the_way(tmp_path: Path) -
 def test_a_library_that_is_missing_is_named(tmp_path: Path, missing: str) -> None:
     (tmp_path / f"{missing}.py").write_text("raise ImportError('none here')\n")
     run = subprocess.run(
-        [sys.executable, "-m", "dfsq", "recipes", "list"],
+        [sys.executable, "-m", "dfsq", "inspect", "edsr-baseline-x2"],
         env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
         capture_output=True,
         text=True,

@@ -13,7 +13,7 @@ import calibration
 import dfsq
 from calibration import DDTB, PatchStream
 from calibration.ddtb.maps import upsampler
-from calibration.methods.ddtb import TrainedBounds
+from calibration.ddtb.run import TrainedBounds
 from calibration.progress import silent
 from dfsq import artifact, networks
 from dfsq.errors import UsageError

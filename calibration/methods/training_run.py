@@ -1,0 +1,106 @@
+"""A run of a method that trains: images set aside, crops of the others, the loop, and the best model of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from calibration.held_out import set_aside
+from calibration.images import PatchStream, describe
+from calibration.models import copied, device_of
+from calibration.progress import Progress
+from calibration.training import loop
+from calibration.training.crops import Crops
+from calibration.training.guard import Guard
+from calibration.training.precision import dtype_of
+from calibration.training.sitting import Sitting
+from calibration.training.state import Store
+from dfsq import distributed
+from dfsq.errors import UsageError
+from dfsq.model import Quantization, SRModel
+from dfsq.version import __version__
+
+if TYPE_CHECKING:
+    from calibration.methods.by_training import ByTraining
+
+
+def train(
+    recipe: ByTraining, model: SRModel, images: PatchStream | Iterable[Tensor], sitting: Sitting, progress: Progress
+) -> SRModel:
+    """What :meth:`~calibration.methods.by_training.ByTraining.train` does."""
+    if not isinstance(images, PatchStream):
+        raise UsageError(f"the method {recipe.method} cuts crops of its own; give it a PatchStream")
+    if recipe.needs_hr and images.is_lr:
+        raise UsageError(f"{recipe.phrase()} needs HR images, and these are LR (`calib_is_lr`)")
+    began = time.monotonic()
+    copied(model)  # what cannot be is not worth the work
+    rest, held_out = set_aside(
+        images.sources,
+        scale=images.scale,
+        patch_size=images.patch * images.scale,
+        seed=images.seed,
+        is_lr=images.is_lr,
+        on_skip=images.on_skip,
+    )
+    stream = images.over(rest)
+    device = device_of(model)
+    patches = [batch.to(device) for batch in stream]
+    crops = Crops(
+        rest,
+        scale=images.scale,
+        size=recipe.crop_for(model),
+        batch=max(recipe.batch, len(distributed.gather(None))),
+        seed=recipe.seed,
+        is_lr=images.is_lr,
+        progress=progress,
+        on_skip=images.on_skip,
+        device=device,
+    )
+    precision = dtype_of(recipe.precision, device)
+    start = recipe.start(model, patches, progress)
+    guard = Guard(model, held_out, progress)
+    store = None if sitting.state is None else Store(sitting.state, _identity(recipe, model, crops, sitting))
+    if store is not None and not sitting.resume:
+        store.remove()
+    chosen = recipe
+    if sitting.minutes is not None:
+        earlier = None if store is None else store.load()
+        chosen = recipe.with_steps(
+            earlier.steps
+            if earlier is not None
+            else _steps_that_fit(recipe.trainable(model, start, patches, precision), crops, guard, sitting, began)
+        )
+    trainable = chosen.trainable(model, start, patches, precision)
+    outcome = loop.train(trainable, crops, chosen.steps, guard, store, progress)
+    quantized = trainable.frozen()
+    quantized.quantization = Quantization(
+        chosen.to_dict(),
+        {
+            **describe(stream),
+            "set_aside": [pair.name for pair in held_out.pairs],
+            "drop_before": outcome.scores[0],
+            "drop": outcome.scores[outcome.best],
+            "best_step": outcome.best,
+        },
+    )
+    return quantized
+
+
+def _identity(recipe: ByTraining, model: SRModel, crops: Crops, sitting: Sitting) -> dict[str, Any]:
+    """What makes a run the same: how it is told from another, part by part."""
+    values = recipe.to_dict()
+    if sitting.minutes is not None:
+        values["steps"] = f"as many as fit into {sitting.minutes:g} minutes"
+    source = model.info.source_sha256
+    return {"recipe": values, "source": source, "calibration set": crops.fingerprint, "version": __version__}
+
+
+def _steps_that_fit(trainable: loop.Trainable, crops: Crops, guard: Guard, sitting: Sitting, began: float) -> int:
+    a_step = loop.seconds_per_step(trainable, crops)
+    before = time.monotonic()
+    guard.drop(trainable.frozen())
+    scores = (loop.SCORES + 1) * (time.monotonic() - before)
+    return sitting.steps_that_fit(a_step, time.monotonic() - began + scores)
