@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from cli.console import note, print_report, print_text, tell
+from cli.console import note, print_report, print_section, print_text, tell
 from cli.engines import check_engine, engine_options, open_engine
 from cli.loading import checkpoint_options
 from cli.options import (
@@ -28,7 +28,7 @@ from cli.options import (
 from cli.outputs import check_inputs_survive, check_outputs, image_files, with_pictures, write_reports
 from cli.provenance import provenance, with_artifacts
 from cli.scoring import Gallery, ImageFolder, find_sets, score_models, set_of_folders
-from cli.values import Number, NumberFor
+from cli.values import Number, NumberFor, split_commas
 from dfsq import distributed, limits
 from dfsq.engines.registry import F32
 from dfsq.files import make_folder
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from dfsq.engines.engine import Engine
     from dfsq.evaluation.benchmarks import Benchmark
     from dfsq.evaluation.evaluator import Upscaled
+    from dfsq.evaluation.perceptual import Metric
     from dfsq.report.findings import Findings
     from dfsq.report.gates import Check
     from dfsq.report.report import Report
@@ -50,6 +51,14 @@ GATE_FAILED = 3
 @set_option("all that are there")
 @click.option("--hr", type=click.Path(path_type=Path), help="Folder of HR images, instead of --data.  [default: none]")
 @click.option("--lr", type=click.Path(path_type=Path), help="Folder of their LR images.  [default: MATLAB bicubic]")
+@click.option(
+    "--metrics",
+    metavar="NAME",
+    multiple=True,
+    callback=split_commas,
+    help="Scores by pyiqa too, for example lpips,niqe; repeatable or comma-separated. You install it yourself: its "
+    "licence is for non-commercial use.  [default: none]",
+)
 @click.option("--bicubic", is_flag=True, help="Add bicubic interpolation as a last row.  [default: off]")
 @click.option("--per-image", is_flag=True, help="A row per image.  [default: off]")
 @click.option("--json", "stdout", flag_value="json", help="Print JSON alone, unrounded.  [default: a table]")
@@ -100,6 +109,7 @@ def evaluate(
     sets: tuple[str, ...],
     hr: Path | None,
     lr: Path | None,
+    metrics: tuple[str, ...],
     bicubic: bool,
     per_image: bool,
     stdout: str | None,
@@ -138,6 +148,7 @@ def evaluate(
     inputs: tuple[str | Path, ...] = (*models, *(path for path in (baseline, hr, lr) if path))
     check_outputs(inputs, [], reports)
     earlier = read_json(baseline) if baseline else None
+    others = _metrics(metrics, device)
     loaded = [
         (name, open_engine(path, quiet, engine, precision, device=device, **overrides), _size(path))
         for name, path in _names(models).items()
@@ -162,11 +173,14 @@ def evaluate(
                 receiver.add(name, image)
 
     files = _names(models)
-    report = with_artifacts(Report(score_models(loaded, benchmarks, quiet, keep)), files)
+    report = with_artifacts(Report(score_models(loaded, benchmarks, quiet, keep, others)), files)
+    if others:
+        told = {each.name: {"lower_better": each.lower_better} for each in others}
+        report = replace(report, details={**report.details, "metrics": told})
     checks = gates(report)
     if bicubic:
         row = ModelReport("bicubic", "bicubic", scale, evaluate_bicubic(benchmarks))
-        report = Report((*report.models, row))
+        report = replace(report, models=(*report.models, row))
     findings = Findings(report, _title(report), checks=checks, **provenance(files))
     if gallery:
         findings = replace(findings, **gallery.findings(loaded[0][1], loaded[-1][1]))
@@ -180,6 +194,14 @@ def evaluate(
         elif distributed.is_main():
             tell(str(check))
     return 0 if all(check.passed for check in checks) else GATE_FAILED
+
+
+def _metrics(names: tuple[str, ...], device: str) -> list[Metric]:
+    if not names:
+        return []
+    from dfsq.evaluation.perceptual import metrics
+
+    return metrics(names, device)
 
 
 def _check_options(
@@ -258,10 +280,13 @@ def _print(findings: Findings, form: str | None) -> None:
     from dfsq.report.json_report import to_json
     from dfsq.report.markdown import to_markdown
     from dfsq.report.sections import sections
+    from dfsq.report.sections.metrics import metrics
     from dfsq.report.spreadsheet import images, to_csv
 
     if form is None:
         print_report(findings.report, findings.per_image)
+        if (section := metrics(findings)) is not None:
+            print_section(section)
     elif form == "json":
         click.echo(to_json(findings.report, findings.checks), nl=False)
     elif form == "csv":

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dfsq.engines.engine import Engine
     from dfsq.evaluation.benchmarks import Benchmark
     from dfsq.evaluation.evaluator import Upscaled
+    from dfsq.evaluation.perceptual import Metric
     from dfsq.evaluation.results import Scores
     from dfsq.model import SRModel
     from dfsq.report.compared import Compared, Image
@@ -71,6 +72,7 @@ def score_models(
     benchmarks: Sequence[Benchmark],
     quiet: bool,
     on_image: OnImage = lambda name, image: None,
+    metrics: Sequence[Metric] = (),
 ) -> tuple[ModelReport, ...]:
     """Evaluate models or engines, given with their names and file sizes in bytes, on every set."""
     from dfsq import evaluate
@@ -93,7 +95,7 @@ def score_models(
 
             advance(name, 0, total)
             engine = as_engine(model, "evaluate")
-            sets = evaluate(engine, benchmarks, on_image=count)
+            sets = evaluate(engine, benchmarks, on_image=count, metrics=metrics)
             in_engine = engine.description.engine != TORCH
             reports.append(
                 ModelReport(

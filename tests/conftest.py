@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import os
+import sys
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch is imported
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -123,3 +126,51 @@ def _small_net() -> EDSR:
         torch.nn.init.dirac_(shift.weight)
         torch.nn.init.zeros_(shift.bias)
     return net
+
+
+class _Metric(torch.nn.Module):
+    """As ``pyiqa.create_metric`` returns it."""
+
+    def __init__(self, name: str, device: str, lower_better: bool, metric_mode: str) -> None:
+        super().__init__()
+        self.metric_name, self.lower_better, self.metric_mode = name, lower_better, metric_mode
+        self.device = device
+        self.shapes: list[tuple[int, ...]] = []
+
+    def forward(self, target: torch.Tensor, ref: torch.Tensor | None = None) -> torch.Tensor:
+        for each in (target, *(() if ref is None else (ref,))):
+            assert each.dtype == torch.float32 and each.shape[:2] == (1, 3)
+            assert each.min() >= 0 and each.max() <= 1
+            self.shapes.append(tuple(each.shape))
+        assert (ref is None) == (self.metric_mode == "NR")
+        if self.metric_name == "broken":
+            raise AssertionError("input must be larger\nthan this")
+        return target.mean().view(1, 1) if ref is None else (target - ref).abs().mean().view(1, 1)
+
+
+_METRICS = {
+    "lpips": (True, "FR"),
+    "niqe": (True, "NR"),
+    "musiq": (False, "NR"),
+    "broken": (True, "FR"),
+    "fid": (True, "NR"),
+}
+"""Whether less is better, and whether there is a reference."""
+
+
+@pytest.fixture
+def pyiqa(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """A stand-in with the interface of pyiqa, which is no dependency; the metrics that have been made of it."""
+    made: list[_Metric] = []
+    module = ModuleType("pyiqa")
+
+    def create_metric(metric_name: str, as_loss: bool = False, device: Any = None, **_: Any) -> _Metric:
+        if metric_name == "offline":
+            raise OSError("no route to host")
+        made.append(_Metric(metric_name, device, *_METRICS[metric_name]))
+        return made[-1]
+
+    module.create_metric = create_metric  # type: ignore[attr-defined]
+    module.list_models = lambda: [*_METRICS, "offline"]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pyiqa", module)
+    return made

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from dfsq.errors import ImageError, UsageError
 from dfsq.evaluation.benchmarks import Benchmark, Image, Pair, find_all
 from dfsq.evaluation.bicubic import downscale, upscale
 from dfsq.evaluation.metrics import psnr, rgb_to_y, score, ssim
+from dfsq.evaluation.perceptual import Metric
 from dfsq.evaluation.results import ImageResult, Scores, SetResult
 from dfsq.evaluation.upscaling import upscale_to_score
 from dfsq.model import SRModel
@@ -32,6 +33,7 @@ class Upscaled:
     hr: Image
     result: Image
     scores: Scores
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 def evaluate(
@@ -39,6 +41,7 @@ def evaluate(
     data: str | Path | Iterable[Benchmark],
     sets: Iterable[str] = (),
     on_image: Callable[[Upscaled], None] = lambda _: None,
+    metrics: Sequence[Metric] = (),
 ) -> tuple[SetResult, ...]:
     """Score ``model``, in torch or in an engine, on every set; ``on_image`` is called with each image.
 
@@ -47,15 +50,15 @@ def evaluate(
     ``data`` is the folder that holds the sets named ``sets`` (all that are there when empty), or the sets themselves.
 
     Protocol: the output is clamped and rounded to uint8, ``scale`` pixels are cropped from every border, PSNR and SSIM
-    are taken on the luma of BT.601 and on RGB. Of a luminance network the output is luma already, clamped and rounded
-    as it is. Raises :class:`UsageError` for a set at another scale than the model's and for a network that
-    :func:`dfsq.wrap` has to wrap first, :class:`ImageError` for images that cannot be used, and
-    :class:`~dfsq.errors.DfsqError` where the model's output is not finite.
+    are taken on the luma of BT.601 and on RGB, ``metrics`` on the same pixels of RGB. Of a luminance network the output
+    is luma already, clamped and rounded as it is. Raises :class:`UsageError` for a set at another scale than the
+    model's and for a network that :func:`dfsq.wrap` has to wrap first, :class:`ImageError` for images that cannot be
+    used, and :class:`~dfsq.errors.DfsqError` where the model's output is not finite.
     """
     engine = as_engine(model, "evaluate")
     if isinstance(data, str | Path):
         data = find_all(Path(data), sets, engine.scale)
-    return tuple(_evaluate_set(engine, each, on_image) for each in data)
+    return tuple(_evaluate_set(engine, each, on_image, metrics) for each in data)
 
 
 def bicubic_baseline(hr: Image, scale: int) -> Scores:
@@ -90,7 +93,11 @@ def _score_bicubic(scale: int, pair: Pair) -> ImageResult:
     return ImageResult(pair.name, bicubic_baseline(pair.read(scale)[1], scale))
 
 
-def _evaluate_set(engine: Engine, benchmark: Benchmark, on_image: Callable[[Upscaled], None]) -> SetResult:
+def _evaluate_set(
+    engine: Engine, benchmark: Benchmark, on_image: Callable[[Upscaled], None], metrics: Sequence[Metric]
+) -> SetResult:
+    inner = slice(engine.scale, -engine.scale), slice(engine.scale, -engine.scale)
+
     if benchmark.scale != engine.scale:
         raise UsageError(f"the model upscales ×{engine.scale}, the set {benchmark.name} is for ×{benchmark.scale}")
 
@@ -101,11 +108,12 @@ def _evaluate_set(engine: Engine, benchmark: Benchmark, on_image: Callable[[Upsc
             scores = score(result, hr, engine.scale, luma)
         except ImageError as error:
             raise ImageError(f"{pair.name}: {error}") from None
-        return Upscaled(benchmark.name, pair.name, lr, hr, result, scores)
+        others = {each.name: each(result[inner], hr[inner]) for each in metrics}
+        return Upscaled(benchmark.name, pair.name, lr, hr, result, scores, others)
 
     images = []
     for pairs in distributed.rounds(benchmark.pairs):
         for image in distributed.share(pairs, upscaled):
             on_image(image)
-            images.append(ImageResult(image.name, image.scores))
+            images.append(ImageResult(image.name, image.scores, image.metrics))
     return SetResult(benchmark.name, benchmark.scale, benchmark.lr_supplied, tuple(images))

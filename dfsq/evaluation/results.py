@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from statistics import fmean
 
 
@@ -22,6 +23,8 @@ class ImageResult:
 
     name: str
     scores: Scores
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Scores by other metrics that were asked for, by name."""
 
 
 @dataclass(frozen=True)
@@ -43,3 +46,9 @@ class SetResult:
     def mean(self) -> Scores:
         """Mean of every score over the images."""
         return Scores(*(fmean(getattr(image.scores, each.name) for image in self.images) for each in fields(Scores)))
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Mean of every other metric over the images, of those that all images have."""
+        names = [name for name in self.images[0].metrics if all(name in image.metrics for image in self.images)]
+        return {name: fmean(image.metrics[name] for image in self.images) for name in names}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from dfsq.version import __version__
 SCHEMA = "dfsq-eval/1"
 _MOST_BYTES = 32_000_000
 """A line of a hundred bytes per model and image comes to far less."""
-_PSNR, _SSIM = Limits(-1000, 1000), Limits(-1, 1)
+_PSNR, _SSIM, _ANY = Limits(-1000, 1000), Limits(-1, 1), Limits(-1e300, 1e300)
 
 
 _REPORT = ("schema", "dfsq", "models", "gates")
@@ -84,7 +84,10 @@ def _model(report: Report, model: ModelReport) -> dict[str, Any]:
                 "lr": each.lr,
                 **asdict(each.mean),
                 "drop": None if drop is None else asdict(drop),
-                "images": [{"name": image.name, **asdict(image.scores)} for image in each.images],
+                **_metrics(each.metrics),
+                "images": [
+                    {"name": image.name, **asdict(image.scores), **_metrics(image.metrics)} for image in each.images
+                ],
             }
         )
     return {
@@ -99,6 +102,11 @@ def _model(report: Report, model: ModelReport) -> dict[str, Any]:
         **{key: value for key, value in known.items() if value is not None},
         "sets": sets,
     }
+
+
+def _metrics(values: Mapping[str, float]) -> dict[str, Any]:
+    """Nothing where none were asked for."""
+    return {"metrics": dict(values)} if values else {}
 
 
 class _Reader:
@@ -194,7 +202,10 @@ def _read_image(image: _Reader) -> ImageResult:
     psnr_y, psnr_rgb = (image.number_or_null(key, _PSNR) for key in ("psnr_y", "psnr_rgb"))
     ssim_y, ssim_rgb = (image.number(key, _SSIM) for key in ("ssim_y", "ssim_rgb"))
     infinite = (math.inf if value is None else value for value in (psnr_y, psnr_rgb))
-    return ImageResult(image.text("name"), Scores(next(infinite), ssim_y, next(infinite), ssim_rgb))
+    scores = Scores(next(infinite), ssim_y, next(infinite), ssim_rgb)
+    metrics = image.object("metrics")
+    others = {} if metrics is None else {name: metrics.number(name, _ANY) for name in metrics.rest(())}
+    return ImageResult(image.text("name"), scores, others)
 
 
 def _refuse_twice(results: Sequence[ModelReport] | Sequence[SetResult]) -> None:

@@ -21,6 +21,7 @@ TEXT = {
         "--calib",
         "--set",
         "--eval",
+        "--metrics",
     ),
     *("--data", "--report", "--arch", "--device", "--hr", "--lr", "--json", "--csv", "--md", "--save-images"),
     *("--baseline", "--scratch", "--layer", "--body", "--target", "--reference"),

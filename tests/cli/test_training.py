@@ -33,13 +33,19 @@ def test_a_run_tells_what_training_brought(dfsq: Callable) -> None:
     assert dfsq("inspect", "a.safetensors").code == 0
 
 
-@pytest.mark.parametrize("method, trained", [("trained", "TrainedNetwork"), ("ddtb", "TrainedBounds")])
-def test_an_interrupted_run_goes_on_to_the_same_bytes(dfsq: Callable, method: str, trained: str) -> None:
+@pytest.mark.parametrize(
+    "method, home, trained",
+    [
+        ("trained", "calibration.methods.trained_network", "TrainedNetwork"),
+        ("ddtb", "calibration.ddtb.run", "TrainedBounds"),
+    ],
+)
+def test_an_interrupted_run_goes_on_to_the_same_bytes(dfsq: Callable, method: str, home: str, trained: str) -> None:
     Path("short.yaml").write_text(DDTB if method == "ddtb" else RECIPE)
     assert dfsq(*SHORT, "-o", "whole.safetensors", "--no-eval").code == 0
     interrupted = f"""
 import os, signal, sys
-from calibration.methods.{method} import {trained}
+from {home} import {trained}
 from cli.main import main
 loss, number = {trained}.loss, int(sys.argv[1])
 def stopped(self, step, lr, hr):
