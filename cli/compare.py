@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli import completion
 from cli.calibrating import quantize_model
 from cli.console import note, print_section
 from cli.engines import check_engine, engine_of, engine_options
@@ -47,10 +48,11 @@ def _bits(context: click.Context, option: click.Parameter, values: tuple[str, ..
 
 
 @click.command()
-@click.argument("checkpoint", default="edsr-baseline-x2")
+@click.argument("checkpoint", default="edsr-baseline-x2", shell_complete=completion.models)
 @click.option(
     "--recipes",
     metavar="NAME",
+    shell_complete=completion.several_recipes,
     multiple=True,
     callback=split_commas,
     default=("accurate", "paper"),

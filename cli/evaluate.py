@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from cli import completion
 from cli.console import note, print_report, print_section, print_text, tell
 from cli.engines import check_engine, engine_options, open_engine
 from cli.loading import checkpoint_options
@@ -46,7 +47,7 @@ GATE_FAILED = 3
 
 
 @click.command(name="eval")
-@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True, shell_complete=completion.models)
 @data_options
 @set_option("all that are there")
 @click.option("--hr", type=click.Path(path_type=Path), help="Folder of HR images, instead of --data.  [default: none]")
@@ -80,6 +81,7 @@ GATE_FAILED = 3
 @click.option(
     "--min-psnr",
     metavar="SET=DB",
+    shell_complete=completion.sets_with_limits,
     multiple=True,
     type=NumberFor("SET=DB", "Set5=37.5", Number(float, limits.PSNR)),
     help="Gate: least Y-PSNR; repeatable.  [default: none]",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli import completion
 from cli.console import note, print_text, size_text
 from cli.loading import checkpoint_options, load_model
 from cli.options import common_options, prepare, quiet_option
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("model", default="edsr-baseline-x2")
+@click.argument("model", default="edsr-baseline-x2", shell_complete=completion.models)
 @click.option(
     "-o",
     "--output",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli import completion
 from cli.loading import body_option, checkpoint_options, load_model
 from cli.options import common_options
 from cli.shares import share_document
@@ -20,8 +21,13 @@ SCHEMA = "dfsq-inspect/1"
 
 
 @click.command()
-@click.argument("file")
-@click.option("--layer", metavar="NAME", help="Show the levels of this layer's or place's input.  [default: none]")
+@click.argument("file", shell_complete=completion.models)
+@click.option(
+    "--layer",
+    metavar="NAME",
+    shell_complete=completion.layers,
+    help="Show the levels of this layer's or place's input.  [default: none]",
+)
 @click.option(
     "--json", "as_json", is_flag=True, help="Print all that the file says as one JSON object.  [default: tables]"
 )

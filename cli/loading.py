@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from cli import completion
 from cli.console import note
 from cli.flags import with_flags
 from cli.values import Number
@@ -76,6 +77,7 @@ def checkpoint_options(command: Command) -> Command:
         click.option(
             "--arch",
             metavar="NAME",
+            shell_complete=completion.networks,
             help="Architecture, see `dfsq networks`; or code of your own, which is run: FILE.py:NAME or MODULE:NAME."
             "  [default: detected]",
         ),
@@ -89,6 +91,7 @@ def body_option(command: Command) -> Command:
     return click.option(
         "--body",
         metavar="GLOB",
+        shell_complete=completion.layers,
         multiple=True,
         help="Layers in body scope, whose activations are quantized; repeatable.  [default: the paper's, or a rule]",
     )(command)

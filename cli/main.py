@@ -34,6 +34,8 @@ from dfsq.version import __version__
 EXIT_CODES = (
     "Exit codes: 0 success, 1 run failed, 2 usage error, 3 gate failed, 130 interrupted (Ctrl-C), 143 terminated."
 )
+COMPLETION = "_DFSQ_COMPLETE"
+"""What a shell sets that wants words completed, or the script for it: see docs/terminal.md."""
 _MEMORY = ("out of memory", "allocate memory", "not enough memory", "bad_alloc", "ALLOC_FAILED")
 """How libraries say that memory has run out."""
 _OURS_TO_CATCH: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
@@ -56,6 +58,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     Of several processes that ``torchrun`` has started, the first prints, and whichever fails first tells why.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    if COMPLETION in os.environ:
+        group.main(arguments, prog_name="dfsq", complete_var=COMPLETION)  # prints what the shell asks for, as bytes
     distributed.end_with_launcher()
     # Before torch is imported: threads that wait by spinning slow a busy machine down several times.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from cli import completion
 from cli.console import note
 from cli.values import split_commas
 
@@ -48,6 +49,7 @@ def set_option(default: str) -> Callable[[Command], Command]:
         "sets",
         metavar="SET",
         multiple=True,
+        shell_complete=completion.sets,
         callback=split_commas,
         help=f"Benchmark sets under --data; repeatable or comma-separated.  [default: {default}]",
     )

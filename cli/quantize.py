@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli import completion
 from cli.aiming import quantize_within
 from cli.calibrating import quantize_model
 from cli.console import note, print_report, print_table, size_text, tell
@@ -45,7 +46,7 @@ SAFE_BITS = 7
 
 
 @click.command()
-@click.argument("checkpoint", default="edsr-baseline-x2")
+@click.argument("checkpoint", default="edsr-baseline-x2", shell_complete=completion.models)
 @click.option(
     "-o",
     "--output",
@@ -78,18 +79,27 @@ SAFE_BITS = 7
 @click.option(
     "--recipe",
     "recipe_name",
+    shell_complete=completion.recipes,
     default="accurate",
     show_default=True,
     help="accurate, fast, trained (takes minutes; for 2 and 3 bits), int8 (what engines run, see `dfsq export`), "
     "paper (DFSQ as published), or a YAML file.",
 )
-@click.option("--selector", help="Point selection: exact, kmeans or exhaustive.  [default: the recipe's]")
+@click.option(
+    "--selector",
+    shell_complete=completion.selectors,
+    help="Point selection: exact, kmeans or exhaustive.  [default: the recipe's]",
+)
 @click.option(
     "--universal",
     type=click.Choice(["additive", "even"]),
     help="What exact selects from; even: points are evenly spaced.  [default: the recipe's; even at 8 bits]",
 )
-@click.option("--weights", help="Weight quantizer: minmax, mse, subset or symmetric.  [default: the recipe's]")
+@click.option(
+    "--weights",
+    shell_complete=completion.weights,
+    help="Weight quantizer: minmax, mse, subset or symmetric.  [default: the recipe's]",
+)
 @click.option(
     "--compensation/--no-compensation",
     default=None,
@@ -125,11 +135,16 @@ SAFE_BITS = 7
     help="Bits of weights outside the body (head, upsampler, tail).  [default: the recipe's; accurate 8, paper full]",
 )
 @click.option(
-    "--skip", metavar="GLOB", multiple=True, help="Layers that stay in full precision; repeatable.  [default: none]"
+    "--skip",
+    metavar="GLOB",
+    multiple=True,
+    shell_complete=completion.layers,
+    help="Layers that stay in full precision; repeatable.  [default: none]",
 )
 @click.option(
     "--layer-bits",
     metavar="GLOB=N",
+    shell_complete=completion.layers_with_bits,
     multiple=True,
     type=NumberFor("GLOB=N", "'body.0.*=8'", BITS),
     help="Layers with bits of their own; repeatable, the last match counts.  [default: none]",

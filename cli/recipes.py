@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from cli import completion
 from cli.console import print_text
 from cli.options import common_options
 
@@ -27,7 +28,7 @@ def list_recipes() -> None:
 
 
 @recipes.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.recipes)
 @common_options
 def show(name: str) -> None:
     """Print every choice of recipe NAME as YAML; save it, change it, and give the file to --recipe."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from cli import completion
 from cli.console import note, print_text, tell
 from cli.engines import check_engine, engine_options, in_torch, open_engine
 from cli.loading import checkpoint_options
@@ -22,7 +23,7 @@ from dfsq.extras import require
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=completion.models)
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option(
     "-o",
