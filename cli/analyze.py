@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli import completion
 from cli.console import print_section
 from cli.loading import body_option, checkpoint_options, load_model
 from cli.options import common_options, compile_option, prepare, quiet_option, report_option
@@ -31,10 +32,11 @@ _ROWS = 20
 
 
 @click.command()
-@click.argument("file", metavar="CHECKPOINT|ARTIFACT", default="edsr-baseline-x2")
+@click.argument("file", metavar="CHECKPOINT|ARTIFACT", default="edsr-baseline-x2", shell_complete=completion.models)
 @click.option(
     "--recipe",
     "recipe_name",
+    shell_complete=completion.recipes,
     help="By which a CHECKPOINT is quantized first: a name or a YAML file.  [default: accurate]",
 )
 @click.option("--bits", type=Number(int, limits.BITS), help="Bits of a CHECKPOINT's layers.  [default: the recipe's]")
@@ -55,7 +57,12 @@ _ROWS = 20
 @click.option(
     "--images", "count", type=Number(int, limits.IMAGES), default=IMAGES, show_default=True, help="To measure on."
 )
-@click.option("--layer", metavar="NAME", help="Show the inputs and levels of this layer alone.  [default: none]")
+@click.option(
+    "--layer",
+    metavar="NAME",
+    shell_complete=completion.layers,
+    help="Show the inputs and levels of this layer alone.  [default: none]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone, unrounded.  [default: tables]")
 @click.option("--csv", "as_csv", is_flag=True, help="Print a line per layer, unrounded.  [default: tables]")
 @report_option

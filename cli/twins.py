@@ -113,7 +113,7 @@ def _divided(
 def _source(artifact: Path, model: SRModel) -> str:
     """The checkpoint that ``artifact`` was made of, if it is where one would look."""
     from dfsq.checkpoint import sha256_of
-    from dfsq.loading import EMBEDDED, located
+    from dfsq.embedded import EMBEDDED, located
 
     name = model.info.source
     stored = {file: called for called, file in EMBEDDED.items()}

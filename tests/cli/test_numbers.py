@@ -22,6 +22,7 @@ TEXT = {
         "--set",
         "--eval",
         "--metrics",
+        "--reference",
     ),
     *("--data", "--report", "--arch", "--device", "--hr", "--lr", "--json", "--csv", "--md", "--save-images"),
     *("--baseline", "--scratch", "--layer", "--body", "--target", "--reference"),
