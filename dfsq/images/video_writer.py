@@ -47,7 +47,8 @@ class Writer:
     def __init__(self, av: ModuleType, file: BinaryIO, target: Path, video: Any, audio: Sequence[Any]) -> None:
         """Write into ``file``, which is to become ``target``.
 
-        Raises :class:`UsageError` where such a file cannot hold the audio.
+        Raises :class:`UsageError` where such a file cannot hold the audio, and :class:`DfsqError` where PyAV was built
+        without the encoder.
         """
         self._av = av
         self._target = target
@@ -58,7 +59,10 @@ class Writer:
         self._careful = kinds.BICUBIC | kinds.ACCURATE_RND | kinds.FULL_CHR_H_INT | kinds.FULL_CHR_H_INP
         self._rate = _fraction(video.average_rate) or _UNKNOWN_RATE
         self._unit = _fraction(video.time_base) or 1 / self._rate
-        self._encoded = self._output.add_stream(_ENCODER, rate=self._rate)
+        try:
+            self._encoded = self._output.add_stream(_ENCODER, rate=self._rate)
+        except ValueError as error:
+            raise DfsqError(f"this PyAV cannot write H.264 ({error}); pip install av brings one that does") from error
         self._sources = tuple(audio)
         self._audio = {}
         try:
