@@ -1,6 +1,6 @@
 """Calibration: everything that looks at data to choose the parameters of a quantized network.
 
-Names are resolved on first use: a recipe can be read without torch.
+Recipes and methods are read without torch; names of what needs it are resolved on first use.
 """
 
 from __future__ import annotations
@@ -8,15 +8,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from calibration.methods import DDTB, FixedRanges, Integers, OnePass, Sequential, Trained
+from calibration.recipes.files import recipe
+from calibration.recipes.recipe import Recipe
+from calibration.training.sitting import Sitting
+
 if TYPE_CHECKING:
     from calibration.held_out import set_aside
     from calibration.images import PatchStream
-    from calibration.methods import DDTB, FixedRanges, Integers, OnePass, Sequential, Trained
     from calibration.pipeline import quantize, train
-    from calibration.recipes.files import recipe
-    from calibration.recipes.recipe import Recipe
     from calibration.target import Target, quantize_within
-    from calibration.training.sitting import Sitting
 
 __all__ = [
     "DDTB",
@@ -37,20 +38,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "PatchStream": "images",
-    "Recipe": "recipes.recipe",
-    "Sitting": "training.sitting",
-    "Target": "target",
-    "quantize": "pipeline",
-    "quantize_within": "target",
-    "recipe": "recipes.files",
-    "set_aside": "held_out",
-    "train": "pipeline",
+    "PatchStream": "calibration.images",
+    "Target": "calibration.target",
+    "quantize": "calibration.pipeline",
+    "quantize_within": "calibration.target",
+    "set_aside": "calibration.held_out",
+    "train": "calibration.pipeline",
 }
-"""Modules of names; those that are not here are methods."""
 
 
 def __getattr__(name: str) -> object:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module 'calibration' has no attribute {name!r}")
-    return getattr(import_module(f"calibration.{_HOMES.get(name, 'methods')}"), name)
+    return getattr(import_module(_HOMES[name]), name)
