@@ -12,7 +12,7 @@ import dfsq
 from calibration import Integers, OnePass, PatchStream, Sequential, quantize, recipe
 from calibration.layers import LayerBits
 from calibration.methods.planned import Planned
-from calibration.methods.trained import FixedStart
+from calibration.methods.trained_network import FixedStart
 from calibration.observer import HistogramObserver, TensorObserver
 from calibration.observing import observe
 from calibration.outputs import with_outputs
