@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 import calibration
+from calibration import target
 from calibration.analysis import Proposal
 from calibration.analysis.proposal import propose
 from calibration.progress import silent
@@ -73,7 +74,7 @@ def test_changes_are_such_as_the_recipe_takes(name: str) -> None:
         limit = changes.pop("max_drop", None)
         changed = calibration.recipe(name, **changes)
         if limit is not None:
-            calibration.target.check(changed, limit)
+            target.check(changed, limit)
 
 
 def test_nothing_to_gain_is_nothing_proposed() -> None:

@@ -9,7 +9,7 @@ from safetensors.torch import load as decode
 
 import calibration
 import dfsq
-from calibration import PatchStream, Recipe, Sitting, Trained, quantize, train
+from calibration import PatchStream, Recipe, Sitting, Trained, quantize, target, train
 from calibration.images import Image
 from calibration.progress import silent
 from calibration.training import loop
@@ -172,7 +172,7 @@ def test_what_cannot_be_trained_is_refused(small_model: SRModel) -> None:
     with pytest.raises(UsageError, match="the method one-pass does not train"):
         train(small_model, stream(), calibration.recipe("fast"), Sitting(minutes=1))
     with pytest.raises(UsageError, match="takes no plan of them"):
-        calibration.target.check(recipe(), 0.1)
+        target.check(recipe(), 0.1)
 
 
 def test_rates_are_halved_for_every_bit_beyond_two(small_model: SRModel) -> None:
