@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from cli import completion
-from cli.console import note, print_report, print_section, print_text, tell
+from cli.console import note, print_report, print_text, tell
 from cli.engines import check_engine, engine_options, open_engine
 from cli.loading import checkpoint_options
 from cli.options import (
@@ -235,7 +235,7 @@ def _title(report: Report) -> str:
 
 def _size(path: str) -> int | None:
     """Bytes of a model's file, with the weights that OpenVINO keeps beside its own."""
-    from dfsq.loading import located
+    from dfsq.embedded import located
 
     with located(path) as file:
         if not file.exists():
@@ -282,13 +282,10 @@ def _print(findings: Findings, form: str | None) -> None:
     from dfsq.report.json_report import to_json
     from dfsq.report.markdown import to_markdown
     from dfsq.report.sections import sections
-    from dfsq.report.sections.metrics import metrics
     from dfsq.report.spreadsheet import images, to_csv
 
     if form is None:
         print_report(findings.report, findings.per_image)
-        if (section := metrics(findings)) is not None:
-            print_section(section)
     elif form == "json":
         click.echo(to_json(findings.report, findings.checks), nl=False)
     elif form == "csv":

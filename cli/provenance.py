@@ -22,7 +22,7 @@ _LIBRARIES = ("torch", "numpy")
 def provenance(files: Mapping[str, str | Path]) -> dict[str, Any]:
     """Fields of :class:`dfsq.report.findings.Findings`; ``files`` by what the report calls them."""
     from dfsq.checkpoint import sha256_of
-    from dfsq.loading import located
+    from dfsq.embedded import located
 
     checksums = {}
     for name, path in files.items():

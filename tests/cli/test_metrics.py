@@ -19,7 +19,7 @@ OPTIONS = ("--data", "benchmark", "--set", "Set5", "--metrics", "lpips,musiq")
 def test_the_table(dfsq: Callable) -> None:
     run = dfsq("eval", "model.pth", *OPTIONS, "--bicubic")
     assert run.code == 0, run.err
-    table = run.out[run.out.index("Metrics of pyiqa") :]
+    table = run.out.partition("Metrics of pyiqa")[2].partition("less is better")[0]
     assert "lpips ↓" in table and "musiq ↑" in table
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in table.splitlines() if line[:1] == "│"]
     document = json.loads(dfsq("eval", "model.pth", *OPTIONS, "--json").out)
@@ -53,7 +53,7 @@ def test_csv(dfsq: Callable) -> None:
 
 def test_rows_per_image_and_markdown(dfsq: Callable) -> None:
     out = dfsq("eval", "model.pth", *OPTIONS, "--md", "--per-image").out
-    table = out[out.index("Metrics of pyiqa") :].splitlines()
+    table = out.partition("Metrics of pyiqa")[2].partition("less is better")[0].splitlines()
     assert [line.split(" | ")[2] for line in table if line.startswith("| model")][1:] == ["img0", "img1", "mean"]
 
 
