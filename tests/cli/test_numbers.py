@@ -22,7 +22,6 @@ TEXT = {
         "--set",
         "--eval",
         "--metrics",
-        "--reference",
     ),
     *("--data", "--report", "--arch", "--device", "--hr", "--lr", "--json", "--csv", "--md", "--save-images"),
     *("--baseline", "--scratch", "--layer", "--body", "--target", "--reference"),

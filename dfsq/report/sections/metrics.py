@@ -37,4 +37,4 @@ def _arrow(report: Report, name: str) -> str:
     return "" if known is None else "↓" if known["lower_better"] else "↑"
 
 
-PART = Part(32, metrics)
+PART = Part(45, metrics)
