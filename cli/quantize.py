@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import click
 from cli import completion
 from cli.aiming import quantize_within
 from cli.calibrating import quantize_model
-from cli.console import note, print_report, print_table, size_text, tell
+from cli.console import note, print_report, print_table, tell
 from cli.evaluate import GATE_FAILED
 from cli.loading import body_option, checkpoint_options, load_model
 from cli.options import (
@@ -28,15 +27,14 @@ from cli.options import (
 )
 from cli.outputs import check_artifact, check_inputs_survive, check_outputs, image_files, with_pictures, write_reports
 from cli.provenance import provenance, with_artifacts
+from cli.quantized import allocation, bits_in_name, next_command, quantized_facts
 from cli.scoring import Gallery, find_sets, score_models
 from cli.shares import share_document, share_facts
-from cli.training import facts_of, forget, train_model, training_options
+from cli.training import forget, train_model, training_options
 from cli.values import Number, NumberFor
 from dfsq import distributed, limits
 
 if TYPE_CHECKING:
-    from calibration import Recipe
-    from dfsq.model import SRModel
     from dfsq.report.gates import Check
 
 
@@ -244,7 +242,7 @@ def quantize(
     if max_drop is not None:
         target.check(recipe, max_drop)
     within = "" if max_drop is None else f"-drop{max_drop:g}"
-    output = output or Path(f"{Path(checkpoint).stem}-{_bits(recipe)}{within}.safetensors")
+    output = output or Path(f"{Path(checkpoint).stem}-{bits_in_name(recipe)}{within}.safetensors")
     check_outputs([checkpoint, recipe_name, *map(str, calib)], [output], reports)
     check_artifact(output)
     model = load_model(
@@ -277,7 +275,7 @@ def quantize(
     shares = of_model(quantized)
     took = f"{seconds:.0f} s" + ", activations rounded by compiled C code" * (native.library is not None)
     facts = (
-        _facts(quantized, recipe, size)
+        quantized_facts(quantized, recipe, size)
         | {"took": took}
         | share_facts(shares, "quantized", "with quantized weights alone")
     )
@@ -312,13 +310,13 @@ def quantize(
         write_reports(reports, Findings(report, title, facts=facts, checks=checks, **seen, **provenance(files)))
     print_table(f"Wrote {output}", ("", ""), list(facts.items()))
     if recipe.avg_bits is not None:
-        print_table("Allocation", ("layer", "weight bits", "activation bits"), _allocation(quantized), (1, 2))
+        print_table("Allocation", ("layer", "weight bits", "activation bits"), allocation(quantized), (1, 2))
     if report is not None:
         print_report(report)
     told = [] if arch is None or ":" not in arch else ["--arch", arch]  # what the artifact does not hold
     plain = not (arch or arch_args or scale or rgb_range or force)
     others = [checkpoint] if plain else []
-    note(f"next: {_next(others, output, recipe, told, scored=bool(sets))}", quiet)
+    note(f"next: {next_command(others, output, recipe, told, scored=bool(sets))}", quiet)
     for check in checks:
         if check.passed:
             note(str(check), quiet)
@@ -329,68 +327,3 @@ def quantize(
 
 def _code(checks: Sequence[Check]) -> int:
     return 0 if all(check.passed for check in checks) else GATE_FAILED
-
-
-def _facts(model: SRModel, recipe: Recipe, size: int) -> dict[str, str]:
-    """The headline figures of a model that was quantized by ``recipe`` and whose file takes ``size`` bytes."""
-    from calibration.methods.by_training import ByTraining
-    from dfsq.artifact.parts import parts_of
-    from dfsq.nn import quantized_layers, quantized_places
-
-    assert model.quantization is not None
-    stored, calibration = model.quantization.recipe, model.quantization.calibration
-    if isinstance(recipe, ByTraining):
-        recipe = recipe.with_steps(stored["steps"])  # as many as fitted into --minutes
-    layers = dict(quantized_layers(model.net))
-    inside = sum(layer.input_quantizer is not None for layer in layers.values())
-    alone = {layer.quantized_weight.bits for layer in layers.values() if layer.input_quantizer is None}
-    float32 = 4 * sum(parameter.numel() for parameter in model.parameters())
-    bits = recipe.avg_bits
-    width = f"W{recipe.w_bits}A{recipe.a_bits}" if bits is None else f"W{bits:g}A{bits:g} on average"
-    if "mean_w_bits" in stored:
-        width = f"W{stored['mean_w_bits']:g}A{stored['mean_a_bits']:g} on average"
-    weights_alone = f", {len(layers) - inside} more at W{max(alone)}" if alone else ""
-    places = len(list(quantized_places(model.net)))
-    between = f", {places} places between them" if places else ""
-    return {
-        "network": f"{model.info.architecture} ×{model.scale}",
-        "layers": f"{inside} at {width}{between}{weights_alone}",
-        "size": f"{size_text(float32)} (float32) → {size_text(size)}, {_smaller(float32, size)}",
-        "file": ", ".join(f"{kind} {size_text(part)}" for kind, part in parts_of(model, size).items() if part),
-        "recipe": f"{recipe.name}: {recipe.phrase()}",
-        "calibration": f"{calibration['patches']} patches of {'×'.join(map(str, calibration['patch']))}",
-        "seed": str(recipe.seed),
-        **facts_of(calibration, stored.get("steps", 0)),
-    }
-
-
-def _next(others: Sequence[str], output: Path, recipe: Recipe, told: Sequence[str], *, scored: bool) -> str:
-    """The command that most people want after this one; ``others``: models to compare with, ``told``: flags."""
-    if recipe.name == "int8":
-        words = ["export", str(output), "-o", str(output.with_suffix(".onnx"))]
-    elif not scored:
-        words = ["eval", *others, str(output), "--data", "BENCHMARKS", "--set", "Set5"]
-    else:
-        words = ["upscale", str(output), "IMAGE", "-o", "OUTPUT"]
-    return shlex.join(["dfsq", *words, *told])
-
-
-def _smaller(before: int, size: int) -> str:
-    """How the size of a file compares with what it came from, both in bytes."""
-    return f"{before / size:.1f}× smaller" if size < 0.95 * before else "no smaller"
-
-
-def _bits(recipe: Recipe) -> str:
-    if recipe.name == "int8":
-        return recipe.name
-    return f"w{recipe.w_bits}a{recipe.a_bits}" if recipe.avg_bits is None else f"avg{recipe.avg_bits:g}"
-
-
-def _allocation(model: SRModel) -> list[tuple[str, ...]]:
-    from dfsq.nn import quantized_layers
-
-    return [
-        (name, str(layer.quantized_weight.bits), str(layer.input_quantizer.bits))
-        for name, layer in quantized_layers(model.net)
-        if layer.input_quantizer is not None
-    ]
