@@ -1,7 +1,6 @@
 """What quantization did to a network, layer by layer, measured on images that it was not calibrated on."""
 
 from calibration.analysis.analysis import Analysis, LayerAnalysis, analyze
-from calibration.analysis.histogram import Histogram, histogram
 from calibration.analysis.proposal import Proposal
 
-__all__ = ["Analysis", "Histogram", "LayerAnalysis", "Proposal", "analyze", "histogram"]
+__all__ = ["Analysis", "LayerAnalysis", "Proposal", "analyze"]

@@ -9,12 +9,12 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from calibration.analysis.analysis import Analysis, LayerAnalysis
-from calibration.analysis.histogram import Histogram
 from calibration.analysis.scenes import SIDE
 from dfsq.report.charts.histogram import Histogram as HistogramChart
 from dfsq.report.charts.layers import Layers
 from dfsq.report.report import shown
 from dfsq.report.section import Cell, Column, Section, Value, number
+from dfsq.report.signals import Histogram
 from dfsq.version import __version__
 
 SCHEMA = "dfsq-analyze/1"
@@ -86,11 +86,11 @@ def histogram_section(name: str, found: Histogram) -> Section:
             "█" * round(_BAR * count / largest) or "▏" * bool(count),
             number(levels, f"{levels:.3g}" if levels else ""),
         )
-        for (low, high), count, levels in zip(edges, found.counts, found.levels, strict=True)
+        for (low, high), count, levels in zip(edges, found.counts, found.level_counts, strict=True)
     ]
     columns = (Column("inputs"), Column("%", True), Column("share"), Column("levels", True))
     notes = [f"In units {found.units}; levels: how many of a channel's lie in the bin, on average."]
-    picture = HistogramChart("", found.edges, found.counts, found.points)
+    picture = HistogramChart("", found.edges, found.counts, found.levels)
     return Section(f"{name}: inputs and levels", columns, rows, notes, [picture])
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dfsq.evaluation.histogram import histogram
 from dfsq.images.picture import Pixels
 from dfsq.model import SRModel
 from dfsq.nn import QuantizedLayer, channel_axis, quantized_layers
@@ -43,7 +44,7 @@ def signals(first: SRModel, second: SRModel, pixels: Pixels, name: str) -> Signa
     _watched(first, image, ((modules[name], partial(_keep, outputs[name])) for name in layers))
     seen = {name: _Seen(layer, outputs[name]) for name, layer in layers.items()}
     _watched(second, image, ((layers[name], each.see) for name, each in seen.items()))
-    reached = {name: each for name, each in seen.items() if each.fits}
+    reached = {name: each for name, each in seen.items() if each.belongs}
     if not reached:
         return None
     coarse = sorted(reached, key=lambda each: reached[each].coarseness, reverse=True)[:_SHOWN]
@@ -61,18 +62,18 @@ class _Seen:
         self._axis = channel_axis(layer)
         self._given: list[Tensor] = []
         self._errors: list[Tensor] = []
-        self._sums: Tensor | float = 0.0
+        self._sums: list[Tensor] = []
         self._count = 0
         self._rounding = np.zeros(2)
-        self.fits = True
+        self._fits = True
 
     def see(self, _layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         """One call."""
         if not self._exact or self._exact[0].shape != output.shape:
-            self.fits = False
+            self._fits = False
             return
         x, y = (self._by_channel(each).double() for each in (self._exact.pop(0), output))
-        self._sums = self._sums + torch.stack([x.sum(0), y.sum(0), (x * x).sum(0), (x * y).sum(0), (y * y).sum(0)])
+        self._sums.append(torch.stack([x.sum(0), y.sum(0), (x * x).sum(0), (x * y).sum(0), (y * y).sum(0)]))
         self._count += len(x)
         if self._quantizer is not None:
             exact = self._quantizer.rescaled(inputs[0]).double()
@@ -81,6 +82,11 @@ class _Seen:
             self._errors.append(error)
             self._given.append(self._by_channel(self._quantizer.normalized(inputs[0]).float()).cpu())
 
+    @property
+    def belongs(self) -> bool:
+        """Whether the image reached the layer, with outputs of the shape that they have in full precision."""
+        return self._fits and self._count > 0
+
     def _by_channel(self, x: Tensor) -> Tensor:
         """A row per position."""
         return x.movedim(self._axis, -1).flatten(0, -2)
@@ -88,8 +94,7 @@ class _Seen:
     @property
     def noise(self) -> float:
         """Share of the variance of the outputs that those in full precision do not explain, channel by channel."""
-        assert isinstance(self._sums, Tensor)
-        x, y, xx, xy, yy = self._sums.cpu() / self._count
+        x, y, xx, xy, yy = torch.stack(self._sums).sum(0).cpu() / self._count
         exact, both, rounded = xx - x * x, xy - x * y, yy - y * y
         unexplained = (1 - both.square() / (exact * rounded).clamp_min(_TINY)).clamp(0, 1)
         return float((unexplained * exact).sum() / exact.sum().clamp_min(_TINY))
@@ -106,15 +111,11 @@ class _Seen:
         """
         if self._quantizer is None or not self._given:
             return None
-        values, levels = torch.cat(self._given), self._quantizer.levels().cpu()
-        channel = None
-        if len(levels) > 1:
+        values, channel = torch.cat(self._given), None
+        if len(self._quantizer.levels()) > 1:
             channel = int(torch.stack(self._errors).sum(0).argmax())
-            values, levels = values[:, channel], levels[channel]
-        ends = (values.min(), values.max(), levels.min(), levels.max())
-        counts, edges = np.histogram(values.numpy(), _BINS, (float(min(ends)), float(max(ends))))
-        points = tuple(np.unique(levels.numpy()).tolist())
-        return Inputs(tuple(edges.tolist()), tuple(counts.tolist()), points, self._quantizer.bits, channel)
+            values = values[:, channel]
+        return Inputs(histogram(self._quantizer, values, _BINS, channel), self._quantizer.bits, channel)
 
 
 def _keep(found: list[Tensor], _layer: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -47,6 +47,11 @@ class InputQuantizer(nn.Module, ABC):
         """The layer's input ``x``, not rounded, in the units of :meth:`levels`; same shape."""
         return self.rescaled(x)
 
+    @property
+    def units(self) -> str:
+        """Of :meth:`levels`, in words for people."""
+        return "of the input"
+
     @abstractmethod
     def to_tensors(self) -> dict[str, Tensor]:
         """Tensors to store, by suffix."""

@@ -98,6 +98,11 @@ class SubsetQuantizer(InputQuantizer):
         restored: Tensor = points * spread + shift
         return restored
 
+    @property
+    def units(self) -> str:
+        """Of :meth:`levels`, in words for people."""
+        return "of each channel's spread" if self.fixed is None else super().units
+
     def normalized(self, x: Tensor) -> Tensor:
         """``x`` in the units of :meth:`levels`; beyond −1…1 where ``limit`` saturates."""
         if self.fixed is not None:

@@ -7,15 +7,26 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """What a layer is given, in the units of its levels."""
+class Histogram:
+    """What a layer is given, and the levels that it is rounded to, by bins of equal width."""
 
     edges: tuple[float, ...]
-    """Of bins of equal width, one more than these."""
-    counts: tuple[float, ...]
+    """Of the bins, one more than these, ascending."""
+    counts: tuple[int, ...]
     """Of values, by bin."""
+    level_counts: tuple[float, ...]
+    """Of levels, by bin, mean over the channels."""
     levels: tuple[float, ...]
-    """Ascending."""
+    """All that any channel has, ascending."""
+    units: str
+    """Of edges and levels, in words."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a layer is given, with what it is of."""
+
+    histogram: Histogram
     bits: int
     """Of the layer's activations."""
     channel: int | None

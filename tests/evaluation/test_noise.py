@@ -68,9 +68,11 @@ def test_inputs_are_those_of_the_channel_that_is_rounded_most_coarsely(
         errors = (quantizer(given) - given)[0].flatten(1).square().sum(1)
         assert inputs.channel == int(errors.argmax())
         channel = quantizer.normalized(given)[0, inputs.channel].numpy().ravel()
-        assert list(inputs.counts) == np.histogram(channel, inputs.edges)[0].tolist()
-        assert sum(inputs.counts) == PIXELS.shape[0] * PIXELS.shape[1]
-        assert set(inputs.levels) == set(quantizer.levels()[inputs.channel].tolist())
+        shown, levels = inputs.histogram, quantizer.levels()[inputs.channel].tolist()
+        assert list(shown.counts) == np.histogram(channel, shown.edges)[0].tolist()
+        assert sum(shown.counts) == PIXELS.shape[0] * PIXELS.shape[1]
+        assert set(shown.levels) == set(levels)
+        assert sum(shown.level_counts) == len(levels)
         assert inputs.bits == 3
 
 
@@ -91,6 +93,15 @@ def test_places_and_bounds_do_not_stand_in_the_way(
     assert found is not None
     assert all(0 <= noise <= 1 for noise in found.noise.values())
     assert all(inputs.channel is None for inputs in found.inputs.values())
+
+
+def test_layers_that_the_image_does_not_reach_have_no_noise(plausible_model: SRModel, quantized: SRModel) -> None:
+    usual = signals(plausible_model, quantized, PIXELS, "x")
+    name, layer = next(quantized_layers(quantized.net))
+    plausible_model.net.unused = copy.deepcopy(plausible_model.net.get_submodule(name))
+    quantized.net.unused = copy.deepcopy(layer)
+    assert "unused" in dict(quantized_layers(quantized.net))
+    assert signals(plausible_model, quantized, PIXELS, "x") == usual
 
 
 def test_models_that_do_not_belong_together_have_no_noise(small_model: SRModel, quantized: SRModel) -> None:

@@ -24,7 +24,7 @@ from dfsq.report.html import to_html
 from dfsq.report.json_report import to_json
 from dfsq.report.report import ModelReport, Report
 from dfsq.report.sections import sections
-from dfsq.report.signals import Inputs, Signals
+from dfsq.report.signals import Histogram, Inputs, Signals
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _QUIET = ("--disable-gpu", "--disable-quic", "--disable-background-networking", "--no-first-run", "--hide-scrollbars")
@@ -53,7 +53,7 @@ _ARTIFACT = {
     "source": {"file": "full.pth", "sha256": "ab" * 32},
     "versions": {"dfsq": "0.1.0"},
 }
-_INPUTS = Inputs((0.0, 0.5, 1.0), (100, 3), (0.0, 0.25, 1.0), 4, 7)
+_INPUTS = Inputs(Histogram((0.0, 0.5, 1.0), (100, 3), (2, 1), (0.0, 0.25, 1.0), "of the input"), 4, 7)
 _DROPS = {"zebra": 0.02, "comet": 0.5, "lenna": -0.01, "baby10": 0.1, "baby9": 0.1}
 
 

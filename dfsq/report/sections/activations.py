@@ -12,10 +12,7 @@ def activations(findings: Findings) -> Section | None:
     """A histogram for each of the layers whose inputs are rounded most coarsely."""
     if findings.signals is None or not findings.signals.inputs:
         return None
-    pictures = [
-        Histogram(_caption(name, each), each.edges, each.counts, each.levels)
-        for name, each in findings.signals.inputs.items()
-    ]
+    pictures = [_chart(name, each) for name, each in findings.signals.inputs.items()]
     notes = (
         "The layers whose inputs are rounded most coarsely, and of each the channel of which that is true, on the "
         f"middle of {findings.signals.image}, in the units of the channel. Lines are what inputs are rounded to. "
@@ -24,9 +21,9 @@ def activations(findings: Findings) -> Section | None:
     return Section("Activations", notes=notes, pictures=pictures, only_page=True)
 
 
-def _caption(name: str, inputs: Inputs) -> str:
-    channel = "" if inputs.channel is None else f", channel {inputs.channel}"
-    return f"{name}{channel}, {inputs.bits} bits"
+def _chart(name: str, inputs: Inputs) -> Histogram:
+    channel, found = "" if inputs.channel is None else f", channel {inputs.channel}", inputs.histogram
+    return Histogram(f"{name}{channel}, {inputs.bits} bits", found.edges, found.counts, found.levels)
 
 
 PART = Part(75, activations)
