@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from dfsq.evaluation.evaluator import Upscaled
     from dfsq.evaluation.perceptual import Metric
     from dfsq.evaluation.results import Scores
+    from dfsq.images.picture import Pixels
     from dfsq.model import SRModel
-    from dfsq.report.compared import Compared, Image
+    from dfsq.report.compared import Compared
     from dfsq.report.report import ModelReport
     from dfsq.report.signals import Signals
 
@@ -29,7 +30,7 @@ OnImage = Callable[[str, "Upscaled"], None]
 """Called with the name of the model and each image it has upscaled."""
 PICTURED = 3
 """Images that a report shows."""
-KEPT_BYTES = 128_000_000
+_KEPT_BYTES = 128_000_000
 """A hundred images of an ordinary benchmark."""
 
 
@@ -85,7 +86,7 @@ def score_models(
     with progress(quiet) as advance:
         for name, model, size in models:
             done = 0
-            last: Image | None = None
+            last: Pixels | None = None
 
             def count(image: Upscaled, name: str = name) -> None:
                 nonlocal done, last
@@ -116,13 +117,13 @@ def score_models(
 class Gallery:
     """Keeps the images that lose most from one model to another, which upscales them later."""
 
-    def __init__(self, first: str, second: str, room: int = KEPT_BYTES) -> None:
+    def __init__(self, first: str, second: str, room: int = _KEPT_BYTES) -> None:
         """``room``: bytes of results that are kept until the second model has its own; others are made again."""
         self.names = (first, second)
-        self._first: dict[tuple[str, int], tuple[Scores, Image | None]] = {}
+        self._first: dict[tuple[str, int], tuple[Scores, Pixels | None]] = {}
         self._room = room
         self._seen: Counter[tuple[str, str]] = Counter()
-        self._worst: list[tuple[Compared, bool, Image]] = []
+        self._worst: list[tuple[Compared, bool, Pixels]] = []
 
     def add(self, name: str, image: Upscaled) -> None:
         """Look at ``image`` of the model called ``name``."""

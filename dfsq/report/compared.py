@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfsq.evaluation.results import Scores
+from dfsq.images.picture import Pixels
 
-Image = NDArray[Any]
 _LUMA = np.array([65.481, 128.553, 24.966]) / 255
 
 
@@ -20,9 +20,9 @@ class Compared:
 
     set_name: str
     name: str
-    hr: Image
-    first: Image
-    second: Image
+    hr: Pixels
+    first: Pixels
+    second: Pixels
     scores: tuple[Scores, Scores]
     """Of the first and the second result."""
 
@@ -33,7 +33,7 @@ class Compared:
         return 0.0 if first == second else first - second
 
 
-def luma_error(first: Image, second: Image) -> NDArray[np.float64]:
+def luma_error(first: Pixels, second: Pixels) -> NDArray[np.float64]:
     """How far the luma of two images differs, ``(H, W)`` in levels of 219 between black and white."""
     return np.abs((first.astype(np.float64) - second.astype(np.float64)) @ _LUMA)
 

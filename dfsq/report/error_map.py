@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dfsq.report.compared import Image, luma_error
+from dfsq.images.picture import Pixels
+from dfsq.report.compared import luma_error
 from dfsq.report.encoding import indexed
 
 STEPS = 16
@@ -24,10 +25,10 @@ _SHARE = 99.5
 
 @dataclass(frozen=True)
 class ErrorMap:
-    """A map and what its colours mean: from 0 to ``highest`` levels of luma."""
+    """A map and what its colours mean: from 0 to ``end`` levels of luma."""
 
     png: bytes
-    highest: float
+    end: float
 
 
 def colours() -> NDArray[np.uint8]:
@@ -37,16 +38,16 @@ def colours() -> NDArray[np.uint8]:
     return np.stack(channels, 1).round().astype(np.uint8)
 
 
-def highest(*errors: NDArray[np.float64]) -> float:
+def scale_end(*errors: NDArray[np.float64]) -> float:
     """The end of a scale that fits errors in levels of luma, the rare largest aside."""
     reached = max((float(np.percentile(error, _SHARE)) for error in errors if error.size), default=0.0)
     return next((end for end in _ROUND if end >= reached), _ROUND[-1])
 
 
-def error_map(first: Image, second: Image, end: float | None = None) -> ErrorMap:
+def error_map(first: Pixels, second: Pixels, end: float | None = None) -> ErrorMap:
     """The map of two images uint8 RGB ``(H, W, 3)``, averaged over two by two pixels, which halves its sides."""
     error = halved(luma_error(first, second))
-    end = highest(error) if end is None else end
+    end = scale_end(error) if end is None else end
     levels = np.minimum(error * (STEPS / end), STEPS - 1).astype(np.uint8)
     return ErrorMap(indexed(levels, colours()), end)
 

@@ -12,7 +12,7 @@ from html import escape
 from dfsq.printable import printable
 from dfsq.report.compared import Compared, busiest, luma_error
 from dfsq.report.encoding import data_link, lossless, lossy
-from dfsq.report.error_map import STEPS, colours, error_map, halved, highest
+from dfsq.report.error_map import STEPS, colours, error_map, halved, scale_end
 from dfsq.report.report import shown
 
 _LEAST = 96
@@ -41,7 +41,7 @@ class Shot:
     @property
     def length(self) -> int:
         """Bytes in the page."""
-        return len(_shot(self).encode())
+        return len(_html(self).encode())
 
 
 @dataclass(frozen=True)
@@ -58,19 +58,19 @@ class Viewer:
         shots: dict[int, Shot] = {}
         smallest_first = sorted(range(len(self.images)), key=lambda index: self.images[index].hr.size)
         for done, index in enumerate(smallest_first):  # what they leave is for those that do not fit
-            shot = take(self.images[index], self.names, (room - _AROUND) // (len(self.images) - done))
+            shot = _fitted(self.images[index], self.names, (room - _AROUND) // (len(self.images) - done))
             if shot is not None:
                 shots[index] = shot
                 room -= shot.length
-        return f'<div class="viewer">{"".join(_shot(shots[index]) for index in sorted(shots))}</div>' if shots else ""
+        return f'<div class="viewer">{"".join(_html(shots[index]) for index in sorted(shots))}</div>' if shots else ""
 
 
-def take(image: Compared, names: tuple[str, str], room: int) -> Shot | None:
+def _fitted(image: Compared, names: tuple[str, str], room: int) -> Shot | None:
     """``image`` whole where it fits into ``room`` bytes, else the largest part that does; None where none does."""
     error = luma_error(image.first, image.second)
     height, width = (min(size, _MOST) for size in error.shape)
     while True:
-        shot = _taken(image, names, busiest(error, height, width))
+        shot = _cropped(image, names, busiest(error, height, width))
         if shot.length <= room:
             return shot
         factor = _SHRINK * (room / shot.length) ** 0.5
@@ -79,11 +79,11 @@ def take(image: Compared, names: tuple[str, str], room: int) -> Shot | None:
             return None
 
 
-def _taken(image: Compared, names: tuple[str, str], window: tuple[slice, slice]) -> Shot:
+def _cropped(image: Compared, names: tuple[str, str], window: tuple[slice, slice]) -> Shot:
     hr, first, second = (each[window] for each in (image.hr, image.first, image.second))
     height, width = hr.shape[:2]
     scores = [f"{name}, {shown(score.psnr_y, 2)} dB" for name, score in zip(names, image.scores, strict=True)]
-    end = highest(*(halved(luma_error(hr, each)) for each in (first, second)))
+    end = scale_end(*(halved(luma_error(hr, each)) for each in (first, second)))
     changed = error_map(first, second)
     maps = {
         "change": (f"|{names[0]} − {names[1]}|", changed),
@@ -104,11 +104,11 @@ def _taken(image: Compared, names: tuple[str, str], window: tuple[slice, slice])
         height,
         width,
         tuple((kind, caption, data_link(media, data)) for kind, caption, media, data in versions),
-        (("change", changed.highest), ("error", end)),
+        (("change", changed.end), ("error", end)),
     )
 
 
-def _shot(shot: Shot) -> str:
+def _html(shot: Shot) -> str:
     note = f"<p class=note>{_text(shot.note)}</p>" if shot.note else ""
     return (
         f'<article class="shot" data-width="{shot.width}" data-height="{shot.height}">'

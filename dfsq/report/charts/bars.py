@@ -20,8 +20,6 @@ class Bars:
     groups: Sequence[str]
     series: Sequence[tuple[str, Sequence[float | None]]]
     """Names and values, as many as there are groups; None where there is none."""
-    digits: int = 3
-    """With which values are told."""
 
     def html(self) -> str:
         """The chart, wider where there are many bars."""
@@ -53,7 +51,7 @@ class Bars:
         return svg.chart(width, round(floor + _BOTTOM), self._words(), elements, wide=width > _WIDTH)
 
     def _told(self, value: float) -> str:
-        return f"{value:.{self.digits}f} {self.unit}"
+        return f"{value:.3f} {self.unit}"
 
     def _words(self) -> str:
         told = (

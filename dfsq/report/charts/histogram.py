@@ -21,17 +21,16 @@ class Histogram:
 
     caption: str
     edges: Sequence[float]
-    """Ascending; one more than there are counts."""
+    """Ascending; one more than there are counts, of which there is one at least."""
     counts: Sequence[float]
     points: Sequence[float] = ()
     """Quantization points in the units of the edges; those outside are drawn too."""
 
     def html(self) -> str:
         """The chart."""
-        span = (*self.edges, *self.points)
-        # The outermost points are seen whole.
-        x = svg.scale(min(span, default=0.0), max(span, default=1.0), _LEFT + 3, _WIDTH - 3)
-        high = max(1, math.ceil(math.log10(max(1.0, *self.counts, 1.0))))
+        least, largest = min(*self.edges, *self.points), max(*self.edges, *self.points)
+        x = svg.scale(least, largest, _LEFT + 3, _WIDTH - 3)  # the outermost points are seen whole
+        high = max(1, math.ceil(math.log10(max(1.0, *self.counts))))
         y = svg.scale(0, high, _HEIGHT - _BOTTOM, _TOP)
         elements = [svg.label(0, 12, "count"), *svg.legend(("values", "points"), _LEFT, _WIDTH)[0]]
         for power in range(high + 1):
@@ -46,25 +45,25 @@ class Histogram:
             told = ", ".join(f"{each:.4g}" for each in here[:_TOLD]) + ", …" * (len(here) > _TOLD)
             kind = "point" if len(self.points) <= _MANY else "point thin"
             elements.append(svg.line(place, _TOP, place, y(0), kind, f"point{'s' * (len(here) > 1)} {told}"))
-        for value in svg.ticks(min(span, default=0.0), max(span, default=1.0)):
-            if min(span, default=0.0) <= value <= max(span, default=1.0):
+        for value in svg.ticks(least, largest):
+            if least <= value <= largest:
                 elements.append(svg.label(x(value), _HEIGHT - 6, svg.shown(value), "middle"))
         return svg.chart(_WIDTH, _HEIGHT, self._words(), elements)
 
     def _words(self) -> str:
         """What a reader who does not see it is told: the range, where half of the values lie, and all points."""
-        total, half, seen = sum(self.counts), None, 0.0
+        total, half, seen = sum(self.counts), "", 0.0
         for low, up, count in zip(self.edges, self.edges[1:], self.counts, strict=False):
             seen += count
             if total and seen >= total / 2:
                 half = f", half of them up to {(low + up) / 2:.4g}"
                 break
-        span = f"{total:,.0f} values from {self.edges[0]:.4g} to {self.edges[-1]:.4g}" if self.edges else "no values"
+        span = f"{total:,.0f} values from {self.edges[0]:.4g} to {self.edges[-1]:.4g}"
         told = ", ".join(f"{each:.4g}" for each in self.points)
         if len(self.points) > _MANY:
             told = f"from {min(self.points):.4g} to {max(self.points):.4g}"
         points = f"; {len(self.points)} points: {told}"
-        return f"{self.caption}: {span}{half or ''}{points if self.points else ''}"
+        return f"{self.caption}: {span}{half}{points if self.points else ''}"
 
 
 def _by_place(points: Sequence[float], x: svg.Scale) -> dict[float, list[float]]:

@@ -42,7 +42,7 @@ class Scatter:
         top, floor = below + _GAP, below + _GAP + _PLOT
         across = svg.ticks(0.0, max((mark.x for mark in self.marks), default=1.0))
         heights = [mark.y for mark in self.marks]
-        up = svg.ticks(min(0.0, *heights, 0.0), max(0.0, *heights, 0.0))
+        up = svg.ticks(min([0.0, *heights]), max([0.0, *heights]))
         x = svg.scale(across[0], across[-1], _LEFT, _WIDTH - 16)
         y = svg.scale(up[0], up[-1], floor, top)
         elements = [*svg.value_axis(up, y, _LEFT, _WIDTH), svg.label(0, 12, self.y_axis)]

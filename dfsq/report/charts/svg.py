@@ -10,7 +10,7 @@ from dfsq.printable import printable
 
 SERIES = 6
 """Colours that the style has for series, as classes ``c0`` to ``c5``."""
-ROW = 18.0
+_ROW = 18.0
 """Pixels from a line of words to the next."""
 Scale = Callable[[float], float]
 """A value's place in pixels."""
@@ -84,17 +84,17 @@ def value_axis(values: Sequence[float], y: Scale, left: float, right: float) -> 
     return marks
 
 
-def legend(names: Sequence[str], left: float, right: float, top: float = 0) -> tuple[list[str], float]:
+def legend(names: Sequence[str], left: float, right: float) -> tuple[list[str], float]:
     """What colour is which series, in as many rows as that takes, and where the last row ends."""
-    marks, x, y = [], left, top
+    marks, x, y = [], left, 0.0
     for index, name in enumerate(names):
         words = shortened(name, 40)
         if x > left and x + 14 + width_of(words) > right:
-            x, y = left, y + ROW
+            x, y = left, y + _ROW
         marks.append(f'<rect x="{x:.1f}" y="{y + 3:.1f}" width="10" height="10" class="c{index % SERIES}"/>')
         marks.append(label(x + 14, y + 12, words))
         x += 32 + width_of(words)
-    return marks, y + ROW
+    return marks, y + _ROW
 
 
 def width_of(words: str) -> float:

@@ -12,7 +12,7 @@ from dfsq.report.findings import Findings, Part
 from dfsq.report.report import ModelReport, Report, bits_of, shown
 from dfsq.report.section import Cell, Column, Picture, Section, Value, number
 
-BEST = " *"
+_BEST = " *"
 """Follows the smallest drop of a set at the same bits."""
 
 
@@ -52,7 +52,7 @@ def _drop(report: Report, model: ModelReport, rivals: Sequence[ModelReport], nam
     if model.name not in drops:
         return Cell("–")
     best = len(drops) > 1 and drops[model.name] == min(drops.values())
-    return Cell(shown(drops[model.name], 3, signed=True) + (BEST if best else ""), drops[model.name])
+    return Cell(shown(drops[model.name], 3, signed=True) + (_BEST if best else ""), drops[model.name])
 
 
 def _charts(report: Report) -> list[Picture]:

@@ -50,12 +50,12 @@ def table(report: Report, per_image: bool = False) -> Section:
                 ]
                 start = (*start, "mean")
             drop = report.drop(model, each.name)
-            rows.append((*start, *_scores(each.mean), *((drop_cell(drop),) if several else ())))
+            rows.append((*start, *_scores(each.mean), *((_drop_cell(drop),) if several else ())))
     columns = (*map(Column, names), *(Column(each, numeric=True) for each in numbers))
     return Section("Scores", columns, rows, notes(report))
 
 
-def drop_cell(drop: Scores | None) -> Cell:
+def _drop_cell(drop: Scores | None) -> Cell:
     """A drop in dB as it stands in tables."""
     value = None if drop is None else drop.psnr_y
     return number(value, shown(value, 3, signed=True))
