@@ -21,9 +21,10 @@ from dfsq import distributed, limits
 from dfsq.errors import UsageError
 
 if TYPE_CHECKING:
-    from calibration.analysis import Analysis, Histogram
+    from calibration.analysis import Analysis
     from dfsq.evaluation.benchmarks import Benchmark
     from dfsq.report.section import Section
+    from dfsq.report.signals import Histogram
 
 IMAGES = 4
 """Looked at unless told otherwise: errors of layers are far steadier than scores."""

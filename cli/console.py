@@ -84,8 +84,3 @@ def note(message: str, quiet: bool = False) -> None:
     """Print one line on stderr unless ``quiet``."""
     if not quiet and distributed.is_main():
         console(stderr=True).print(printable(message))
-
-
-def size_text(count: int) -> str:
-    """Bytes as people read them: 887.9 kB, 5.48 MB."""
-    return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli import completion
-from cli.console import note, print_text, size_text
+from cli.console import note, print_text
 from cli.loading import checkpoint_options, load_model
 from cli.options import common_options, prepare, quiet_option
 from cli.outputs import check_outputs
@@ -70,6 +70,7 @@ def export(
 
     from dfsq.export import export as write
     from dfsq.extras import require
+    from dfsq.report.report import size_text
 
     for module, extra in (*GRAPH_LIBRARIES, *form.libraries):
         require(module, extra)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.console import print_lines, print_table, size_text
+from cli.console import print_lines, print_table
 from cli.shares import percent, share_facts
+from dfsq.report.report import size_text
 
 if TYPE_CHECKING:
     from dfsq.artifact.contents import Contents

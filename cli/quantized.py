@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.console import size_text
 from cli.training import facts_of
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ def quantized_facts(model: SRModel, recipe: Recipe, size: int) -> dict[str, str]
     from calibration.methods.by_training import ByTraining
     from dfsq.artifact.parts import parts_of
     from dfsq.nn import quantized_layers, quantized_places
+    from dfsq.report.report import size_text
 
     assert model.quantization is not None
     stored, calibration = model.quantization.recipe, model.quantization.calibration

@@ -86,11 +86,11 @@ def histogram_section(name: str, found: Histogram) -> Section:
             "█" * round(_BAR * count / largest) or "▏" * bool(count),
             number(levels, f"{levels:.3g}" if levels else ""),
         )
-        for (low, high), count, levels in zip(edges, found.counts, found.level_counts, strict=True)
+        for (low, high), count, levels in zip(edges, found.counts, found.levels, strict=True)
     ]
     columns = (Column("inputs"), Column("%", True), Column("share"), Column("levels", True))
     notes = [f"In units {found.units}; levels: how many of a channel's lie in the bin, on average."]
-    picture = HistogramChart("", found.edges, found.counts, found.levels)
+    picture = HistogramChart("", found.edges, found.counts, found.points)
     return Section(f"{name}: inputs and levels", columns, rows, notes, [picture])
 
 

@@ -18,11 +18,11 @@ def histogram(quantizer: InputQuantizer, values: Tensor, bins: int, channel: int
     levels, given = every if channel is None else every[[channel]], values.cpu().numpy()
     span = min(given.min(), levels.min()), max(given.max(), levels.max())
     counts, edges = np.histogram(given, bins, span)
-    level_counts = np.histogram(levels, edges)[0] / len(levels)
+    by_bin = np.histogram(levels, edges)[0] / len(levels)
     return Histogram(
         edges=tuple(edges.tolist()),
         counts=tuple(counts.tolist()),
-        level_counts=tuple(level_counts.tolist()),
-        levels=tuple(np.unique(levels).tolist()),
+        levels=tuple(by_bin.tolist()),
+        points=tuple(np.unique(levels).tolist()),
         units=quantizer.units,
     )

@@ -27,11 +27,11 @@ _SHOWN = 4
 
 
 @torch.inference_mode()
-def signals(first: SRModel, second: SRModel, pixels: Pixels, name: str) -> Signals | None:
+def signals(first: SRModel, second: SRModel, pixels: Pixels, image: str) -> Signals | None:
     """How much noise the outputs of the layers of ``second`` hold against ``first``, of which it was made, and what the
     layers are given whose inputs are rounded most coarsely.
 
-    ``pixels``: LR, uint8 RGB ``(h, w, 3)``, called ``name``; its middle is looked at. Factors and shifts of channels
+    ``pixels``: LR, uint8 RGB ``(h, w, 3)``, called ``image``; its middle is looked at. Factors and shifts of channels
     that a method has folded into layers make no difference. None where the two do not belong together, or nothing is
     quantized.
     """
@@ -39,17 +39,17 @@ def signals(first: SRModel, second: SRModel, pixels: Pixels, name: str) -> Signa
     modules = dict(first.net.named_modules())
     if not layers or not layers.keys() <= modules.keys():
         return None
-    image = _middle(pixels)
+    middle = _middle(pixels)
     outputs: dict[str, list[Tensor]] = {name: [] for name in layers}
-    _watched(first, image, ((modules[name], partial(_keep, outputs[name])) for name in layers))
+    _watched(first, middle, ((modules[name], partial(_keep, outputs[name])) for name in layers))
     seen = {name: _Seen(layer, outputs[name]) for name, layer in layers.items()}
-    _watched(second, image, ((layers[name], each.see) for name, each in seen.items()))
+    _watched(second, middle, ((layers[name], each.see) for name, each in seen.items()))
     reached = {name: each for name, each in seen.items() if each.belongs}
     if not reached:
         return None
     coarse = sorted(reached, key=lambda each: reached[each].coarseness, reverse=True)[:_SHOWN]
     inputs = {each: found for each in coarse if (found := reached[each].inputs()) is not None}
-    return Signals(name, {name: each.noise for name, each in reached.items()}, inputs)
+    return Signals(image, {name: each.noise for name, each in reached.items()}, inputs)
 
 
 class _Seen:
@@ -93,7 +93,8 @@ class _Seen:
 
     @property
     def noise(self) -> float:
-        """Share of the variance of the outputs that those in full precision do not explain, channel by channel."""
+        """Share of the variance of the outputs that those in full precision do not explain: 1 − squared correlation,
+        channel by channel."""
         x, y, xx, xy, yy = torch.stack(self._sums).sum(0).cpu() / self._count
         exact, both, rounded = xx - x * x, xy - x * y, yy - y * y
         unexplained = (1 - both.square() / (exact * rounded).clamp_min(_TINY)).clamp(0, 1)

@@ -14,12 +14,12 @@ class Histogram:
     """Of the bins, one more than these, ascending."""
     counts: tuple[int, ...]
     """Of values, by bin."""
-    level_counts: tuple[float, ...]
-    """Of levels, by bin, mean over the channels."""
     levels: tuple[float, ...]
-    """All that any channel has, ascending."""
+    """How many there are in each bin, mean over the channels."""
+    points: tuple[float, ...]
+    """All levels that any channel has, ascending."""
     units: str
-    """Of edges and levels, in words."""
+    """Of edges and points, in words."""
 
 
 @dataclass(frozen=True)

@@ -71,8 +71,8 @@ def test_inputs_are_those_of_the_channel_that_is_rounded_most_coarsely(
         shown, levels = inputs.histogram, quantizer.levels()[inputs.channel].tolist()
         assert list(shown.counts) == np.histogram(channel, shown.edges)[0].tolist()
         assert sum(shown.counts) == PIXELS.shape[0] * PIXELS.shape[1]
-        assert set(shown.levels) == set(levels)
-        assert sum(shown.level_counts) == len(levels)
+        assert set(shown.points) == set(levels)
+        assert sum(shown.levels) == len(levels)
         assert inputs.bits == 3
 
 

@@ -23,7 +23,7 @@ def activations(findings: Findings) -> Section | None:
 
 def _chart(name: str, inputs: Inputs) -> Histogram:
     channel, found = "" if inputs.channel is None else f", channel {inputs.channel}", inputs.histogram
-    return Histogram(f"{name}{channel}, {inputs.bits} bits", found.edges, found.counts, found.levels)
+    return Histogram(f"{name}{channel}, {inputs.bits} bits", found.edges, found.counts, found.points)
 
 
 PART = Part(75, activations)

@@ -33,8 +33,8 @@ def test_values_and_levels_are_counted_where_they_lie() -> None:
     found = histogram(full, layer, "0", [image, image], bins=3)
     assert found.edges == pytest.approx((0, 0.25, 0.5, 0.75))
     assert found.counts == (12, 6, 6)
-    assert found.levels == (0, 0.25, 0.5, 0.75)
-    assert found.level_counts == (1, 1, 2)  # the largest belongs to the last bin
+    assert found.points == (0, 0.25, 0.5, 0.75)
+    assert found.levels == (1, 1, 2)  # the largest belongs to the last bin
     assert found.units == "of the input"
 
 
@@ -47,8 +47,8 @@ def test_channels_with_points_of_their_own_count_on_average() -> None:
     found = histogram(full, layer, "0", [image], bins=4)
     assert found.edges == pytest.approx((-1, -0.5, 0, 0.5, 1))
     assert found.counts == (6, 0, 0, 6)
-    assert found.levels == (-1, -0.5, -0.0625, 0.0625, 0.5, 1)
-    assert found.level_counts == pytest.approx((1, 1, 2 / 3, 4 / 3))  # a level on an edge belongs to what is above
+    assert found.points == (-1, -0.5, -0.0625, 0.0625, 0.5, 1)
+    assert found.levels == pytest.approx((1, 1, 2 / 3, 4 / 3))  # a level on an edge belongs to what is above
     assert found.units == "of each channel's spread"
 
 
