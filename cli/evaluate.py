@@ -27,8 +27,9 @@ from cli.options import (
     set_option,
 )
 from cli.outputs import check_inputs_survive, check_outputs, image_files, with_pictures, write_reports
+from cli.pictures import Gallery, ImageFolder
 from cli.provenance import provenance, with_artifacts
-from cli.scoring import Gallery, ImageFolder, find_sets, score_models, set_of_folders
+from cli.scoring import find_sets, score_models, set_of_folders
 from cli.values import Number, NumberFor, split_commas
 from dfsq import distributed, limits
 from dfsq.engines.registry import F32

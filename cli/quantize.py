@@ -26,9 +26,10 @@ from cli.options import (
     set_option,
 )
 from cli.outputs import check_artifact, check_inputs_survive, check_outputs, image_files, with_pictures, write_reports
+from cli.pictures import Gallery
 from cli.provenance import provenance, with_artifacts
 from cli.quantized import allocation, bits_in_name, next_command, quantized_facts
-from cli.scoring import Gallery, find_sets, score_models
+from cli.scoring import find_sets, score_models
 from cli.shares import share_document, share_facts
 from cli.training import forget, train_model, training_options
 from cli.values import Number, NumberFor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cli.scoring import PICTURED, Gallery
+from cli.pictures import PICTURED, Gallery
 from dfsq.evaluation.benchmarks import Image
 from dfsq.evaluation.evaluator import Upscaled
 from dfsq.evaluation.results import Scores
