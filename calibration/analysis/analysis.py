@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -97,7 +98,10 @@ class Analysis:
         """Spearman's rank correlation of predicted and measured errors, −1…1; None without predictions or with fewer
         than three layers."""
         pairs = [(each.predicted, each.error) for each in self.layers if each.predicted is not None]
-        return float(spearmanr(*zip(*pairs, strict=True)).statistic) if len(pairs) > 2 else None
+        if len(pairs) < 3:
+            return None
+        found = float(spearmanr(*zip(*pairs, strict=True)).statistic)
+        return found if math.isfinite(found) else None  # all errors alike have no order
 
 
 @dataclass(frozen=True)

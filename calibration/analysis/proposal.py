@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +42,7 @@ def propose(
     ``bits``: of layers whose precision is worth raising, of ``count``, the worst first. ``drop_without``: the drop with
     some in full precision.
     """
-    if drop <= NEGLIGIBLE:
+    if not NEGLIGIBLE < drop < math.inf:  # pictures of one colour have no finite scores
         return None
     method = METHODS.get(recipe.get("method", ""))
     planned = method is not None and issubclass(method, Planned)

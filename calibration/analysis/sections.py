@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Any
@@ -12,6 +11,7 @@ from calibration.analysis.analysis import Analysis, LayerAnalysis
 from calibration.analysis.scenes import SIDE
 from dfsq.report.charts.histogram import Histogram as HistogramChart
 from dfsq.report.charts.layers import Layers
+from dfsq.report.finite import finite
 from dfsq.report.report import shown
 from dfsq.report.section import Cell, Column, Section, Value, number
 from dfsq.report.signals import Histogram
@@ -69,10 +69,10 @@ def to_json(analysis: Analysis, details: dict[str, Any]) -> str:
         "agreement": analysis.agreement,
         "images": analysis.images,
         "unreached": analysis.unreached,
-        "layers": [{key: _finite(value) for key, value in asdict(each).items()} for each in analysis.layers],
+        "layers": [asdict(each) for each in analysis.layers],
         "proposal": None if analysis.proposal is None else asdict(analysis.proposal),
     }
-    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+    return json.dumps(finite(document), indent=2, allow_nan=False) + "\n"
 
 
 def histogram_section(name: str, found: Histogram) -> Section:
@@ -168,7 +168,3 @@ def _plain(name: str, value: Any) -> Value:
     if isinstance(value, tuple):
         return "×".join(map(str, value))
     return value if isinstance(value, str) else Cell("" if value is None else str(value), value)
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -14,6 +14,7 @@ from dfsq.errors import UsageError
 from dfsq.evaluation.results import ImageResult, Scores, SetResult
 from dfsq.files import read_small
 from dfsq.limits import SCALE, Limits
+from dfsq.report.finite import finite
 from dfsq.report.gates import Check
 from dfsq.report.report import ModelReport, Report
 from dfsq.version import __version__
@@ -51,7 +52,7 @@ def to_json(report: Report, checks: Sequence[Check] = ()) -> str:
         "gates": [{**asdict(check), "passed": check.passed} for check in checks],
         **report.details,
     }
-    return json.dumps(_finite(document), indent=2, allow_nan=False) + "\n"
+    return json.dumps(finite(document), indent=2, allow_nan=False) + "\n"
 
 
 def read_json(path: Path) -> Report:
@@ -224,11 +225,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"no {error}"
     return str(error)[:100]
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

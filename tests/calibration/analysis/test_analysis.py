@@ -1,6 +1,7 @@
 """What an analysis says of layers, against what comes of exchanging them by hand."""
 
 import copy
+import json
 import math
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ import dfsq
 from calibration import PatchStream
 from calibration.analysis import analyze
 from calibration.analysis.parts import Exchange, quantized_parts
+from calibration.analysis.sections import to_json
 from calibration.analysis.units import in_units_of, is_folded
 from calibration.recipes.files import shipped
 from dfsq import networks
@@ -172,6 +174,14 @@ def test_operands_of_attention_are_parts_too() -> None:
     operands = [each for each in found.layers if each.kind == "Operand"]
     assert len(operands) == 4
     assert all(each.w_bits is None and each.a_bits == 4 and each.error > 0 for each in operands)
+
+
+def test_pictures_of_one_colour_have_a_document_too(plausible_model: SRModel) -> None:
+    black = Benchmark("black", 2, (Pair("black", np.zeros((64, 64, 3), np.uint8), None),))
+    found = analyze(plausible_model, quantized(plausible_model), black)
+    document = json.loads(to_json(found, {}))
+    assert len(document["layers"]) == len(found.layers)
+    assert found.agreement is None or -1 <= found.agreement <= 1
 
 
 def test_models_that_do_not_belong_together_are_refused(

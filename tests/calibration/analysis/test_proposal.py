@@ -80,3 +80,5 @@ def test_changes_are_such_as_the_recipe_takes(name: str) -> None:
 def test_nothing_to_gain_is_nothing_proposed() -> None:
     assert proposed({"a": 0.004, "b": 0.005}, recipe()) is None
     assert proposed({"a": -0.1}, recipe()) is None
+    assert proposed({"a": float("inf")}, recipe()) is None
+    assert proposed({"a": float("nan")}, recipe()) is None
