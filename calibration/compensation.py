@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from calibration import native
 from dfsq.runtime import one_thread
 
 DAMPING = 0.01
@@ -133,8 +134,7 @@ def compensated(weight: Tensor, levels: Tensor, hessian: Tensor, sensitivity: Te
 
     ``hessian``: Σ x̂x̂ᵀ, ``(K, K)``. ``sensitivity``: how much errors of the outputs matter, ``(O, O)``; None: equally.
     The error tr(S E H Eᵀ) is a quadratic form in all entries of E, whose triangle is the Kronecker product of those of
-    S and H: an entry's error is passed on to all outputs and inputs behind it. Entries on an anti-diagonal do not
-    depend on each other and are rounded together. Returns codes, uint8 ``(O, K)``.
+    S and H: an entry's error is passed on to all outputs and inputs behind it. Returns codes, uint8 ``(O, K)``.
     """
     with one_thread():
         return _rounded(weight, levels, hessian, sensitivity)
@@ -148,6 +148,17 @@ def _rounded(weight: Tensor, levels: Tensor, hessian: Tensor, sensitivity: Tenso
     remaining = weight.double()[row_order][:, column_order]
     levels = levels.double()[row_order]
     edges = (levels[:, 1:] + levels[:, :-1]) / 2
+    ways = native.compensate if native.available(remaining) else _along_anti_diagonals
+    codes = ways(remaining, levels, edges, to_rows, to_columns)
+    result = torch.empty_like(codes)
+    result[row_order[:, None], column_order] = codes
+    return result
+
+
+def _along_anti_diagonals(
+    remaining: Tensor, levels: Tensor, edges: Tensor, to_rows: Tensor, to_columns: Tensor
+) -> Tensor:
+    """Codes of ``remaining``, which this changes. Entries on an anti-diagonal do not depend on one another."""
     codes = torch.empty_like(remaining, dtype=torch.uint8)
     height, width = remaining.shape
     for diagonal in range(height + width - 1):
@@ -158,9 +169,7 @@ def _rounded(weight: Tensor, levels: Tensor, hessian: Tensor, sensitivity: Tenso
         errors = values - levels[rows, code]
         remaining -= (to_rows[rows] * errors[:, None]).T @ to_columns[columns]
         codes[rows, columns] = code.to(torch.uint8)
-    result = torch.empty_like(codes)
-    result[row_order[:, None], column_order] = codes
-    return result
+    return codes
 
 
 def _damping(hessian: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from calibration.layers import Layer
+from calibration.workers import Workers
 from dfsq import distributed
 
 Result = TypeVar("Result")
@@ -22,11 +23,12 @@ _EVERY = 3
 class Given:
     """The inputs of all calls of one layer, for all batches. Can be gone through again and again."""
 
-    def __init__(self, own: Sequence[Sequence[Tensor]], batches: int) -> None:
+    def __init__(self, own: Sequence[Sequence[Tensor]], batches: int, workers: Workers) -> None:
         """``own``: for every batch of this process the inputs by call, halves of which are the two networks'.
 
         ``batches``: number of those of all processes.
         """
+        self._workers = workers
         numbers = [index for index in range(batches) if distributed.is_mine(index)]
         self._places = {index: place for place, index in enumerate(numbers)}
         self._own = own  # looked into one by one: not all need be in memory
@@ -39,9 +41,9 @@ class Given:
                 yield y
 
     def each(self, work: Callable[[Pairs], Result]) -> Iterator[Result]:
-        """Results of ``work`` on one batch after the other, of all processes."""
-        for some in distributed.rounds(range(self._batches)):
-            yield from distributed.share(some, lambda index: work(self._pairs(index)))
+        """Results of ``work`` on one batch after the other, of all processes; it may be called in several threads."""
+        for some in distributed.rounds(range(self._batches), self._workers.count):
+            yield from distributed.share(some, lambda index: work(self._pairs(index)), self._workers.map)
 
     def _pairs(self, index: int) -> Pairs:
         for both in self._own[self._places[index]]:

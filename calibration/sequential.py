@@ -18,16 +18,18 @@ from calibration.compensation import Moments, Products, compensated, corrected
 from calibration.given import Given, Pairs, rows_of
 from calibration.layers import Layer, LayerBits, Rounding, adapted, make_weight, round_bias
 from calibration.lockstep import Lockstep
+from calibration.models import with_own_state
 from calibration.progress import Progress
 from calibration.ranges import ChannelRanges
 from calibration.sensitivity import Sensitivity
 from calibration.shelf import Shelf
+from calibration.workers import Workers
 from dfsq import distributed
 from dfsq.model import SRModel
 from dfsq.nn import InputQuantizer, QuantizedLayer, counterpart, replace
 from dfsq.quantizers.weights import QuantizedWeight
 
-_TOGETHER = 4
+_TOGETHER = 2
 """Images of a batch."""
 _MEMORY = 300 << 20
 
@@ -52,7 +54,8 @@ def quantize_layers(
     share the images. ``memory``: bytes of maps that wait there; those beyond wait in a file.
     """
     calls = _count_calls(model, [*plan, *operands], images[:1])
-    steps: _Steps = Lockstep(Shelf(memory))
+    workers = Workers(images.device)
+    steps: _Steps = Lockstep(Shelf(memory), workers)
     twins, unreached = {}, {}
     for name, number in calls.items():
         module = model.net.get_submodule(name)
@@ -68,7 +71,7 @@ def quantize_layers(
         nonlocal done
         progress("Compensating", done, len(calls))
         done += 1
-        given, twin = Given(heard, len(batches)), twins[name]
+        given, twin = Given(heard, len(batches), workers), twins[name]
         if name in operands:
             twin.quantized = _input_quantizer(twin.module, given, operands[name], None, rounding, None)
         else:
@@ -77,7 +80,8 @@ def quantize_layers(
 
     own = [each for index, each in enumerate(batches) if distributed.is_mine(index)]
     # A process that has no batch goes along with one that is not its own, and is never asked for it.
-    steps.run([_Pass(model, torch.cat([each, each])) for each in own or batches[:1]], meet)
+    passes = [_Pass(with_own_state(model, twins.values()), torch.cat([each, each])) for each in own or batches[:1]]
+    steps.run(passes, meet)
     quantized = {name: twin.quantized for name, twin in twins.items() if twin.quantized is not None} | unreached
     for name, each in quantized.items():
         replace(model.net, name, each)
@@ -184,6 +188,7 @@ class _Pass:
         self._model = model
         self._both = both
         self.listener: _Twin | None = None
+        self.heard: list[Tensor] = []
 
     def __call__(self) -> None:
         self._model(self._both)
@@ -191,15 +196,14 @@ class _Pass:
     def heard_by(self, twin: _Twin) -> list[Tensor]:
         """The inputs of all calls of ``twin``: those to come as they are without it."""
         self.listener = twin
-        heard: list[Tensor] = []
-        twin.heard = heard
+        self.heard = []
         try:
             self()
         except _Reached:
             pass
         finally:
             self.listener = None
-        return heard
+        return self.heard
 
 
 _Steps = Lockstep[_Pass, Sequence[Tensor]]
@@ -215,14 +219,13 @@ class _Twin(nn.Module):
         self.quantized: QuantizedLayer | InputQuantizer | None = None
         self._calls = calls
         self._steps = [steps]  # in a list, as its passes hold the network that holds this module
-        self.heard: list[Tensor] = []
 
     def forward(self, both: Tensor) -> Tensor:
         steps = self._steps[0]
         run = steps.running
         if run.listener is self:
-            self.heard.append(both)
-            if len(self.heard) == self._calls:
+            run.heard.append(both)
+            if len(run.heard) == self._calls:
                 raise _Reached
         elif run.listener is None and self.quantized is None:
             steps.wait(self.name, [both] if self._calls == 1 else run.heard_by(self))

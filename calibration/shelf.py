@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import tempfile
+import threading
 import weakref
 from typing import IO, Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map_only
 
 from dfsq.errors import DfsqError
 from dfsq.nested import tensors_in
@@ -22,10 +24,11 @@ _PROCESS = 900 << 20
 
 
 class Shelf(TorchFunctionMode):
-    """Keeps count of the tensors that torch makes while it is entered, in any thread, one thread at a time.
+    """Keeps count of the tensors that torch makes while it is entered, in any thread.
 
-    :meth:`tidy` moves to a file what exceeds the limit, those last used first: where passes take turns, these are the
-    ones not needed for longest. They come back when torch is called with them. CPU tensors only.
+    :meth:`tidy`, called while no thread works, moves to a file what exceeds the limit, those last used first: where
+    passes take turns, these are the ones not needed for longest. They come back when torch is called with them. CPU
+    tensors only.
     """
 
     def __init__(self, limit: int) -> None:
@@ -35,19 +38,23 @@ class Shelf(TorchFunctionMode):
         self._here: dict[int, _Storage] = {}
         self._away: dict[int, _Storage] = {}
         self._file: _Slots | None = None
+        self._lock = threading.RLock()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        self.fetch((args, kwargs))
+        for each in tensors_in((args, kwargs)) if self._away else ():
+            with self._lock:
+                self._fetch(each)
         result = func(*args, **kwargs)
         for each in tensors_in(result):
-            self._note(each)
+            with self._lock:
+                self._note(each)
         return result
 
-    def fetch(self, values: Any) -> None:
-        """Bring back the tensors in nested ``values``, for whoever reads them without having entered the shelf."""
-        for each in tensors_in(values) if self._away else ():
-            self._fetch(each)
+    def read(self, values: Any) -> Any:
+        """Nested ``values`` with copies of those tensors that are on file, and stay there."""
+        with self._lock:
+            return tree_map_only(Tensor, self._read, values)
 
     def tidy(self) -> None:
         """Move to the file what exceeds the limit."""
@@ -80,13 +87,20 @@ class Shelf(TorchFunctionMode):
         self._here[key] = known  # last, as used last
 
     def _fetch(self, tensor: Tensor) -> None:
-        if tensor.device.type != "cpu" or tensor.layout != torch.strided:
-            return
-        key = tensor.untyped_storage()._cdata
-        if key in self._away and self._away[key].is_alive():
-            assert self._file is not None
+        key = self._key_on_file(tensor)
+        if key is not None and self._file is not None:
             each = self._here[key] = self._away.pop(key)
             each.bring_back(tensor, self._file)
+
+    def _read(self, tensor: Tensor) -> Tensor:
+        key = self._key_on_file(tensor)
+        return tensor if key is None or self._file is None else self._away[key].read(tensor, self._file)
+
+    def _key_on_file(self, tensor: Tensor) -> int | None:
+        if not self._away or tensor.device.type != "cpu" or tensor.layout != torch.strided:
+            return None
+        key = tensor.untyped_storage()._cdata
+        return key if key in self._away and self._away[key].is_alive() else None
 
 
 class _Storage:
@@ -117,6 +131,12 @@ class _Storage:
         file.read(self.slot, _bytes_of(storage))
         file.release(self.slot)
         self.slot = None
+
+    def read(self, tensor: Tensor, file: _Slots) -> Tensor:
+        assert self.slot is not None
+        storage = torch.UntypedStorage(self.size)  # type: ignore[no-untyped-call]
+        file.read(self.slot, _bytes_of(storage))
+        return tensor.new_empty(0).set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
 
 
 class _Slots:

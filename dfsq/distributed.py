@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -139,25 +139,32 @@ def is_mine(index: int) -> bool:
     return group is None or index % group.size == group.rank
 
 
-def share(items: Sequence[Item], work: Callable[[Item], Result]) -> list[Result]:
-    """Results of ``work`` on every item, in order and in every process; each item is one process's work."""
+def share(
+    items: Sequence[Item],
+    work: Callable[[Item], Result],
+    through: Callable[[Callable[[Item], Result], Sequence[Item]], Iterable[Result]] = map,
+) -> list[Result]:
+    """Results of ``work`` on every item, in order and in every process; each item is one process's work.
+
+    ``through``: what a process goes through its items by, ``map`` or the like.
+    """
     global _alone
     group = _sharing()
     if group is None:
-        return [work(item) for item in items]
+        return list(through(work, items))
     _alone = True
     try:
-        own = [work(item) for item in items[group.rank :: group.size]]
+        own = list(through(work, items[group.rank :: group.size]))
     finally:
         _alone = False
     parts = gather(own)
     return [parts[index % group.size][index // group.size] for index in range(len(items))]
 
 
-def rounds(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """``items`` in parts of one per process, for results too large to be held all at once."""
+def rounds(items: Sequence[Item], each: int = 1) -> Iterator[Sequence[Item]]:
+    """``items`` in parts of ``each`` per process, for results too large to be held all at once."""
     group = _sharing()
-    size = 1 if group is None else group.size
+    size = each if group is None else each * group.size
     for first in range(0, len(items), size):
         yield items[first : first + size]
 

@@ -114,6 +114,25 @@ def test_rooms() -> None:
         assert (ROOT / path).exists() or (ROOT / f"{path}.py").exists(), path
 
 
+def test_packages_come_with_all_that_is_no_python() -> None:
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    packed = {
+        file
+        for package, patterns in setup["options.package_data"].items()
+        for pattern in patterns.split()
+        for file in ROOT.joinpath(*package.split(".")).glob(pattern)
+    }
+    there = {
+        file
+        for top in ("dfsq", "calibration", "cli")
+        for file in (ROOT / top).rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+    missing = {file for file in there - packed if file.suffix != ".py"}
+    assert not missing
+
+
 @pytest.mark.parametrize(("package", "barred"), [("dfsq", {"calibration", "cli"}), ("calibration", {"cli"})])
 def test_imports_go_one_way(package: str, barred: set[str]) -> None:
     files = [*(ROOT / package).rglob("*.py")]

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional as F
 
+from calibration import native
 from calibration.selection.histogram import UNIT, centers
 from dfsq.quantizers.universal import UniversalSet
 
@@ -81,9 +82,12 @@ class _Graph:
         squares = counts @ self._position.square()
         alone = squares[:, None] - 2 * point * weighted[:, -1:] + point.square() * below[:, -1:]
         gains = F.pad(self._boundary * below - 2 * weighted, (0, 1), value=-torch.inf)
-        savings = [torch.zeros_like(alone) for _ in range(self._k)]
+        return alone, gains, self._savings_in_c(gains) if native.available(gains) else self._savings(gains)
+
+    def _savings(self, gains: Tensor) -> list[Tensor]:
+        savings = [gains.new_zeros(len(gains), len(self.candidates)) for _ in range(self._k)]
         # A piece of the edges serves all lengths of paths while it is in the cache.
-        for start in range(0, len(point), _ROWS):
+        for start in range(0, len(self.candidates), _ROWS):
             rows = slice(start, start + _ROWS)
             edge, factor = self._edge[rows, : rows.stop], self._factor[rows, : rows.stop]
             edges = gains.index_select(1, edge.reshape(-1)).view(-1, *edge.shape).mul_(factor)
@@ -91,7 +95,10 @@ class _Graph:
             for shorter, longer in pairwise(savings):
                 torch.add(edges, shorter[:, None, : rows.stop], out=sums)
                 torch.amax(sums, 2, out=longer[:, rows])
-        return alone, gains, savings
+        return savings
+
+    def _savings_in_c(self, gains: Tensor) -> list[Tensor]:
+        return list(native.savings(self.candidates, gains, self._k, UNIT))
 
 
 def _hull(histogram: Tensor, universal: UniversalSet, k: int) -> Tensor:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 
 from torch import nn
 
+from calibration.models import copied
 from calibration.training.latent import LatentLayer
 from dfsq.model import SRModel
 from dfsq.nn import replace
@@ -14,7 +14,7 @@ from dfsq.nn import replace
 
 def with_layers(model: SRModel, layers: Mapping[str, nn.Module]) -> SRModel:
     """A copy of ``model`` with ``layers`` by name in the place of its own."""
-    result = copy.deepcopy(model)
+    result = copied(model)
     for name, layer in layers.items():
         replace(result.net, name, layer)
     return result

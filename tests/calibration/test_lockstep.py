@@ -1,17 +1,34 @@
 """Functions that wait for one another: who meets whom, in what order, and how it ends."""
 
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
+import torch
 
 from calibration.lockstep import Lockstep
 from calibration.shelf import Shelf
+from calibration.workers import Workers
+
+
+@pytest.fixture(params=[1, 3], autouse=True)
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Of torch: as many functions as that work at a time."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    assert torch.get_num_threads() == request.param
+    torch.set_num_threads(usual)
+
+
+def lockstep(limit: int = 1 << 30) -> Lockstep:
+    return Lockstep(Shelf(limit), Workers(torch.device("cpu")))
 
 
 def run(functions: Sequence[Callable[[Lockstep], object]]) -> list[tuple[str, list[int]]]:
     """Places and values of all meetings."""
-    steps: Lockstep = Lockstep(Shelf(1 << 30))
+    steps = lockstep()
     met: list[tuple[str, list[int]]] = []
     steps.run(
         [lambda each=each: each(steps) for each in functions], lambda place, values: met.append((place, [*values]))
@@ -40,17 +57,41 @@ def test_nobody_waits() -> None:
     assert run([visits(), visits()]) == []
 
 
-def test_one_works_at_a_time_between_two_meetings() -> None:
+def test_as_many_work_at_a_time_as_there_are_threads(threads: int) -> None:
     at_work: list[int] = []
+    most = 0
 
     def function(steps: Lockstep) -> None:
+        nonlocal most
         for _ in range(20):
             at_work.append(1)
-            assert len(at_work) == 1
+            assert torch.get_num_threads() == 1
+            most = max(most, len(at_work))
+            time.sleep(0.002)
             at_work.pop()
             steps.wait("a", 0)
 
     assert len(run([function] * 4)) == 20
+    assert most == threads
+
+
+def test_each_function_is_the_one_that_runs_while_it_works() -> None:
+    steps = lockstep()
+
+    def function() -> None:
+        for _ in range(20):
+            assert steps.running is functions[int(threading.current_thread().name)]
+            steps.wait("a", 0)
+
+    def named(number: int) -> Callable[[], None]:
+        def call() -> None:
+            threading.current_thread().name = str(number)
+            function()
+
+        return call
+
+    functions = [named(number) for number in range(5)]
+    steps.run(functions, lambda _place, _values: None)
 
 
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
@@ -70,7 +111,7 @@ def test_what_one_raises_ends_all(kind: type[BaseException]) -> None:
 
 
 def test_what_a_meeting_raises_ends_all() -> None:
-    steps: Lockstep = Lockstep(Shelf(0))
+    steps = lockstep(0)
 
     def meet(_place: str, _values: Sequence[int]) -> None:
         raise ValueError("no more")

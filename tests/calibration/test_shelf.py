@@ -62,14 +62,41 @@ def test_parameters_small_tensors_and_those_from_elsewhere_stay() -> None:
     assert here(before, parameter, small) == [True, True, True]
 
 
-def test_without_the_shelf_entered_they_are_asked_for() -> None:
+def test_whoever_reads_without_entering_is_given_copies() -> None:
     shelf = Shelf(0)
     with shelf:
-        x = torch.ones(MEGABYTE)
+        x = torch.arange(MEGABYTE).view(2, -1).T
+        small_one = torch.ones(3)
     shelf.tidy()
+    ((found,), few, name) = shelf.read([{"x": (x,)}["x"], small_one, "name"])
     assert here(x) == [False]
-    shelf.fetch([{"x": (x,)}])
-    assert x.sum() == MEGABYTE
+    assert found.stride() == x.stride()
+    assert torch.equal(found, torch.arange(MEGABYTE).view(2, -1).T)
+    assert few is small_one
+    assert name == "name"
+    found.zero_()
+    with shelf:
+        assert torch.equal(x, torch.arange(MEGABYTE).view(2, -1).T)
+
+
+def test_threads_that_work_at_a_time_share_a_file() -> None:
+    shelf = Shelf(0)
+    for _ in range(5):
+        with shelf:
+            tensors = [torch.full((MEGABYTE // 4,), float(value)) for value in range(16)]
+        shelf.tidy()
+        wrong: list[int] = []
+
+        def work(first: int, tensors: list[Tensor] = tensors, wrong: list[int] = wrong) -> None:
+            with shelf:
+                wrong.extend(value for value in range(first, 16) if not tensors[value].eq(value).all())
+
+        threads = [threading.Thread(target=work, args=(first,)) for first in (0, 0, 5, 9)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        assert not wrong
 
 
 def test_tensors_of_another_thread_are_found() -> None:

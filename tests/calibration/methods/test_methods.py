@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 import dfsq
 from calibration import Integers, PatchStream, Recipe, quantize
@@ -14,7 +15,7 @@ from calibration.methods.planned import Planned
 from calibration.recipes.recipe import METHODS
 from dfsq.artifact import read_header
 from dfsq.evaluation.samples import calibration_images
-from dfsq.model import SRModel
+from dfsq.model import NetworkInfo, SRModel
 from dfsq.nn import quantized_layers
 
 X = torch.rand(1, 3, 20, 22, generator=torch.Generator().manual_seed(4))
@@ -42,6 +43,36 @@ def test_a_new_model_that_tells_how_it_came_about(plausible_model: SRModel, tmp_
         assert header["calibration"]["sha256"] == stream.fingerprint
     with torch.inference_mode():
         assert torch.equal(dfsq.load(tmp_path / "a.safetensors")(X), quantized(X))
+
+
+class Remembering(nn.Module):
+    """A network that keeps what it needs later in itself, if it ``remembers``."""
+
+    def __init__(self, remembers: bool) -> None:
+        super().__init__()
+        self.head, self.body = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.tail, self.upsampler = nn.Conv2d(8, 12, 3, padding=1), nn.PixelShuffle(2)
+        self.map = torch.empty(0)
+        self._remembers = remembers
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.head(x)
+        self.map = x
+        y = self.body(x.relu())
+        return self.upsampler(self.tail(y + (self.map if self._remembers else x)))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_network_keeps_in_itself_is_of_the_image_it_works_on(method: str) -> None:
+    few = {"steps": 2, "batch": 2, "crop_size": 16} if issubclass(METHODS[method], ByTraining) else {}
+    outputs = []
+    for remembers in (False, True):
+        torch.manual_seed(0)
+        model = SRModel(Remembering(remembers), NetworkInfo("own", {}, 2, 1.0), ("body", "tail"))
+        recipe = METHODS[method](patches=6, patch_size=48, **few)
+        stream = PatchStream(list(calibration_images()), scale=2, patches=6, patch_size=48)
+        outputs.append(quantize(model, stream, recipe)(X))
+    assert torch.equal(*outputs)
 
 
 @pytest.mark.parametrize("method", [name for name, kind in METHODS.items() if issubclass(kind, Planned)])

@@ -1,0 +1,59 @@
+"""The C code of calibration against torch's operators, which other tests hold against dense references."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from calibration import native
+from calibration.compensation import compensated
+from calibration.selection.exact import least_errors, select
+from dfsq.quantizers.universal import UniversalSet
+from dfsq.runtime import compiled_quantizers, without_compiled_code
+
+
+@pytest.fixture(autouse=True)
+def compiler() -> Iterator[None]:
+    with compiled_quantizers():
+        if not native.available(torch.zeros(1)):
+            pytest.skip("no C compiler")
+        yield
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(
+    ("outputs", "inputs", "points"),
+    [(1, 1, 2), (1, 9, 4), (16, 1, 4), (3, 31, 16), (3, 32, 4), (3, 33, 4), (24, 100, 256), (64, 576, 4)],
+)
+def test_codes_are_those_by_torch(outputs: int, inputs: int, points: int, threads: int) -> None:
+    x, y = (torch.randn(2 * size + 5, size, dtype=torch.float64) + 0.5 for size in (inputs, outputs))
+    weight, levels = torch.randn(outputs, inputs), torch.randn(outputs, points).sort(1).values
+    usual = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        codes = compensated(weight, levels, x.T @ x, y.T @ y)
+    finally:
+        torch.set_num_threads(usual)
+    with without_compiled_code():
+        assert torch.equal(codes, compensated(weight, levels, x.T @ x, y.T @ y))
+
+
+@pytest.mark.parametrize("k", [1, 2, 7, 64])
+def test_selections_and_their_errors_are_those_by_torch(k: int) -> None:
+    universal = UniversalSet(4)
+    histogram = torch.randint(0, 50, (5, universal.bins)) * (torch.rand(5, universal.bins) < 0.02)
+    histogram[3, 1000:] = 0  # on one side only
+    histogram[4] = 0  # a channel without values
+    found = select(histogram, universal, k), least_errors(histogram, universal, k)
+    with without_compiled_code():
+        expected = select(histogram, universal, k), least_errors(histogram, universal, k)
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
+
+
+def test_what_c_would_misread_is_refused() -> None:
+    square = torch.eye(3, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"contiguous torch\.float64 of shape \(3, 3\)"):
+        native.compensate(square, square[:, :2].contiguous(), square[:, :1].contiguous(), square[:2], square)
+    with pytest.raises(ValueError, match=r"contiguous torch\.int64 of shape \(3,\)"):
+        native.savings(torch.zeros(3), square, 2, 1.0)
