@@ -30,13 +30,15 @@ class StaticObserver:
 
     def quantizer(self, bits: int, universal: UniversalSet, feedback: ErrorFeedback | None = None) -> SubsetQuantizer:
         """The quantizer with the points that suit all values best, the squared error of every channel least."""
-        x = torch.cat(self._seen)
-        low, high = x.amin(0), x.amax(0)
+        low = torch.stack([each.amin(0) for each in self._seen]).amin(0)
+        high = torch.stack([each.amax(0) for each in self._seen]).amax(0)
         shift = torch.where(low < 0, (low + high) / 2, 0)
         spread = torch.where(low < 0, (high - low) / 2, high) + EPSILON
-        index = bin_index(x, shift, spread, universal.bins).T.long().cpu()
-        histogram = torch.zeros(x.shape[1], universal.bins, dtype=torch.int64)
-        histogram.scatter_add_(1, index, torch.ones_like(index))
-        points = exact.select(histogram, universal, 2**bits)
+        first = torch.arange(len(low), device=low.device) * universal.bins
+        histogram = torch.zeros(len(low) * universal.bins, dtype=torch.int64, device=low.device)
+        for each in self._seen:
+            index = bin_index(each, shift, spread, universal.bins) + first
+            histogram += torch.bincount(index.flatten(), minlength=len(histogram))
+        points = exact.select(histogram.view(-1, universal.bins).cpu(), universal, 2**bits)
         fixed = torch.stack([shift, spread])
-        return SubsetQuantizer(points, True, bits, universal, self._axis, feedback=feedback, fixed=fixed).to(x.device)
+        return SubsetQuantizer(points, True, bits, universal, self._axis, feedback=feedback, fixed=fixed).to(low.device)

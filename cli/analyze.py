@@ -11,7 +11,14 @@ import click
 from cli import completion
 from cli.console import print_section
 from cli.loading import body_option, checkpoint_options, load_model
-from cli.options import common_options, compile_option, prepare, quiet_option, report_option
+from cli.options import (
+    calibration_options,
+    common_options,
+    compile_option,
+    prepare,
+    quiet_option,
+    report_option,
+)
 from cli.outputs import check_outputs, write_sections
 from cli.progress import progress
 from cli.proposing import quantize_command
@@ -46,15 +53,7 @@ _ROWS = 20
     metavar="CHECKPOINT",
     help="What an ARTIFACT was made of.  [default: the file of that name beside it or here]",
 )
-@click.option(
-    "--calib",
-    metavar="PATH",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Images or folders, HR, some of which are set aside to measure on; repeatable.  "
-    "[default: two sample photographs]",
-)
-@click.option("--calib-is-lr", is_flag=True, help="These images are LR already.  [default: off]")
+@calibration_options("Images, some of which are set aside to measure on")
 @click.option(
     "--images", "count", type=Number(int, limits.IMAGES), default=IMAGES, show_default=True, help="To measure on."
 )

@@ -17,6 +17,7 @@ from cli.console import note, print_section
 from cli.engines import check_engine, engine_of, engine_options
 from cli.loading import body_option, checkpoint_options, load_model
 from cli.options import (
+    calibration_options,
     check_sets,
     common_options,
     compile_option,
@@ -67,13 +68,7 @@ def _bits(context: click.Context, option: click.Parameter, values: tuple[str, ..
     show_default=True,
     help="Bits of weights and activations; repeatable or comma-separated.",
 )
-@click.option(
-    "--calib",
-    metavar="PATH",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Calibration images or folders, HR; repeatable.  [default: two sample photographs]",
-)
+@calibration_options()
 @click.option(
     "--patches", type=Number(int, limits.PATCHES), help="Number of calibration patches.  [default: the recipe's]"
 )
@@ -92,6 +87,7 @@ def compare(
     recipes: tuple[str, ...],
     bits: tuple[int, ...],
     calib: tuple[Path, ...],
+    calib_is_lr: bool,
     patches: int | None,
     data: Path | None,
     sets: tuple[str, ...],
@@ -140,7 +136,7 @@ def compare(
 
     def run(recipe: Recipe) -> tuple[ModelReport, float]:
         started = time.monotonic()
-        quantized, size = _quantize(model, recipe, calib, quiet)
+        quantized, size = _quantize(model, recipe, calib, quiet, calib_is_lr)
         seconds = time.monotonic() - started
         name = f"{recipe.name} W{recipe.w_bits}A{recipe.a_bits}"
         return score_models([(name, run_in(quantized), size)], found, quiet)[0], seconds
@@ -166,10 +162,10 @@ def _check_names(recipes: Sequence[Recipe]) -> None:
         raise UsageError(f"two recipes are called {twice!r}; give one another name in its file")
 
 
-def _quantize(model: SRModel, recipe: Recipe, calib: tuple[Path, ...], quiet: bool) -> tuple[SRModel, int]:
+def _quantize(model: SRModel, recipe: Recipe, calib: tuple[Path, ...], quiet: bool, is_lr: bool) -> tuple[SRModel, int]:
     """The quantized model and the size of its artifact in bytes."""
     import dfsq
 
-    quantized = quantize_model(model, recipe, calib, quiet)
+    quantized = quantize_model(model, recipe, calib, quiet, is_lr=is_lr)
     with TemporaryDirectory() as folder:
         return quantized, dfsq.save(quantized, Path(folder) / "artifact.safetensors")

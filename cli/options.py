@@ -41,6 +41,22 @@ def data_options(command: Command) -> Command:
     )(command)
 
 
+def calibration_options(images: str = "Calibration images") -> Callable[[Command], Command]:
+    """Add ``--calib`` and ``--calib-is-lr``; ``images`` says what they are to the command."""
+
+    def add(command: Command) -> Command:
+        is_lr = click.option("--calib-is-lr", is_flag=True, help="These images are LR already.  [default: off]")
+        return click.option(
+            "--calib",
+            metavar="PATH",
+            multiple=True,
+            type=click.Path(path_type=Path),
+            help=f"{images}: files or folders, HR; repeatable.  [default: two sample photographs]",
+        )(is_lr(command))
+
+    return add
+
+
 def set_option(default: str) -> Callable[[Command], Command]:
     """Add ``--set``, which ``quantize`` once called ``--eval``; ``default`` says what is scored without it."""
     return click.option(

@@ -16,6 +16,7 @@ from cli.console import note, print_report, print_table, tell
 from cli.evaluate import GATE_FAILED
 from cli.loading import body_option, checkpoint_options, load_model
 from cli.options import (
+    calibration_options,
     check_sets,
     common_options,
     compile_option,
@@ -148,14 +149,7 @@ SAFE_BITS = 7
     type=NumberFor("GLOB=N", "'body.0.*=8'", BITS),
     help="Layers with bits of their own; repeatable, the last match counts.  [default: none]",
 )
-@click.option(
-    "--calib",
-    metavar="PATH",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Calibration images or folders, HR; repeatable.  [default: two sample photographs]",
-)
-@click.option("--calib-is-lr", is_flag=True, help="Calibration images are LR already.  [default: off]")
+@calibration_options()
 @click.option("--patches", type=Number(int, limits.PATCHES), help="Number of calibration patches.  [default: 32]")
 @click.option(
     "--patch-size",

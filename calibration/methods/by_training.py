@@ -28,9 +28,9 @@ class ByTraining(Recipe):
     """A run of steps on fresh crops; what a step is, each method says."""
 
     steps: int = choice(2000, "of training", limits=limits.STEPS)
-    batch: int = choice(1, "crops in a step, of all processes together; one for each at least", limits=limits.BATCH)
+    batch: int = choice(4, "crops in a step, of all processes together; one for each at least", limits=limits.BATCH)
     crop_size: int = choice(
-        96, "height and width of a crop, LR pixels; less where half of the images are smaller", limits=limits.PATCH_SIZE
+        48, "height and width of a crop, LR pixels; less where half of the images are smaller", limits=limits.PATCH_SIZE
     )
     precision: str = choice("auto", "of products: f32, bf16, or auto: bf16 where that is fast", known=PRECISIONS)
 

@@ -37,7 +37,7 @@ class Trained(ByTraining):
 
     method: ClassVar[str] = "trained"
 
-    ranges: str = choice("sample", "of activations: of every sample's channels, or fixed per channel", known=_RANGES)
+    ranges: str = choice("fixed", "of activations: fixed per channel, or of every sample's channels", known=_RANGES)
     feedback: bool = choice(True, "round channels one after the other, errors passed on")
     headroom: float | None = choice(
         1.5,

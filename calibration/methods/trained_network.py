@@ -30,6 +30,9 @@ from dfsq.runtime import compiled_quantizers
 if TYPE_CHECKING:
     from calibration.methods.trained import Trained
 
+_SLOWEST = 1 / 8
+"""Of rates at 2 bits: what many bits round follows every step, but it has to get somewhere as well."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FixedStart(Sequential):
@@ -109,7 +112,8 @@ class TrainedNetwork:
 
 
 def _groups(layers: Iterable[tuple[LatentLayer, QuantizedLayer]], recipe: Trained) -> list[Group]:
-    """What is trained of ``layers``, each beside what it starts from, whose bits beyond two halve the rates."""
+    """What is trained of ``layers``, each beside what it starts from, whose bits beyond two halve the rates, to
+    :data:`_SLOWEST` at most."""
     rates = {
         "weight.latent": recipe.weight_rate,
         "weight.points": recipe.level_rate,
@@ -121,7 +125,7 @@ def _groups(layers: Iterable[tuple[LatentLayer, QuantizedLayer]], recipe: Traine
         for name, each in layer.named_parameters():
             weight, inputs = start.quantized_weight, start.input_quantizer
             bits = inputs.bits if name == "inputs.points" and inputs is not None else weight.bits
-            found.setdefault(rates[name] * 2.0 ** (2 - bits), []).append(each.requires_grad_())
+            found.setdefault(rates[name] * max(_SLOWEST, 2.0 ** (2 - bits)), []).append(each.requires_grad_())
     return [Group(each, Cosine(rate, recipe.steps, recipe.warm_up)) for rate, each in found.items()]
 
 

@@ -36,6 +36,13 @@ def test_a_row_per_recipe_and_bits_with_the_best_marked(dfsq: Callable) -> None:
             assert marked == [min(drops, key=lambda name: drops[name])]
 
 
+def test_lr_images_are_told_from_hr_ones(dfsq: Callable) -> None:
+    Path("mine.yaml").write_text("method: trained\nobjective: target\nsteps: 1\n")
+    run = dfsq(*ARGUMENTS, "--recipes", "mine.yaml", "--bits", "4", "--calib-is-lr")
+    assert run.code == 2
+    assert "needs HR images, and these are LR (--calib-is-lr)" in run.err
+
+
 def test_json_is_reproducible_but_for_the_time(dfsq: Callable) -> None:
     documents = [json.loads(dfsq(*ARGUMENTS, "--recipes", "fast", "--json").out) for _ in range(2)]
     for document in documents:
