@@ -96,7 +96,7 @@ def test_each_function_is_the_one_that_runs_while_it_works() -> None:
 
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
 def test_what_one_raises_ends_all(kind: type[BaseException]) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
 
     def function(steps: Lockstep) -> None:
         steps.wait("a", 0)
@@ -104,10 +104,9 @@ def test_what_one_raises_ends_all(kind: type[BaseException]) -> None:
 
     with pytest.raises(kind, match="no more"):
         run([visits("a", "b"), function, visits("a", "b")])
-    for thread in threading.enumerate():
-        if thread is not threading.main_thread():
-            thread.join(5)
-    assert threading.active_count() <= before
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+        assert not thread.is_alive()
 
 
 def test_what_a_meeting_raises_ends_all() -> None:

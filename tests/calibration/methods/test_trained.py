@@ -72,8 +72,8 @@ def test_a_short_run_comes_a_twentieth_closer_to_full_precision(network: str, sm
 
 
 @pytest.mark.parametrize("bits", [2, 4])
-def test_it_starts_from_accurate(small_model: SRModel, bits: int) -> None:
-    chosen = recipe(bits)
+def test_with_the_ranges_of_samples_it_starts_from_accurate(small_model: SRModel, bits: int) -> None:
+    chosen = recipe(bits, ranges="sample")
     assert isinstance(chosen, Trained)
     start = chosen.start(small_model, list(stream()), silent).model
     accurate = quantize(small_model, stream(), calibration.recipe("accurate", w_bits=bits, a_bits=bits))
@@ -175,7 +175,7 @@ def test_what_cannot_be_trained_is_refused(small_model: SRModel) -> None:
         target.check(recipe(), 0.1)
 
 
-def test_rates_are_halved_for_every_bit_beyond_two(small_model: SRModel) -> None:
+def test_rates_are_halved_for_every_bit_beyond_two_to_an_eighth(small_model: SRModel) -> None:
     chosen = calibration.recipe("trained", w_bits=2, a_bits=3, layer_bits=(("body.1.body.0", 4),))
     assert isinstance(chosen, Trained)
     patches = list(stream())
@@ -190,5 +190,5 @@ def test_rates_are_halved_for_every_bit_beyond_two(small_model: SRModel) -> None
     assert rate("body.1.body.0.weight.latent") == chosen.weight_rate / 4
     assert rate("body.1.body.0.weight.points") == chosen.level_rate / 4
     assert rate("body.1.body.0.inputs.points") == chosen.point_rate / 4
-    assert rate("tail.0.0.weight.latent") == chosen.weight_rate / 64  # outside the body, of 8 bits
-    assert rate("tail.0.0.bias") == chosen.bias_rate / 64
+    assert rate("tail.0.0.weight.latent") == chosen.weight_rate / 8  # outside the body, of 8 bits
+    assert rate("tail.0.0.bias") == chosen.bias_rate / 8
