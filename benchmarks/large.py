@@ -20,6 +20,7 @@ import torch
 
 import calibration
 from benchmarks.tables import replace
+from cli.progress import Lines
 from dfsq import networks
 from dfsq.networks import architectures
 from dfsq.runtime import compile_quantizers, keep_freed_memory
@@ -68,11 +69,7 @@ def measure(name: str, data: Path, bits: int) -> dict[str, float]:
     chosen = calibration.recipe(w_bits=bits, a_bits=bits)
     images = calibration.PatchStream([data / "images" / "bsds500-train"], scale=model.scale, patches=chosen.patches)
     began = time.monotonic()
-
-    def tell(what: str, done: int, total: int) -> None:
-        click.echo(f"{name}: {what} {done} of {total}, {time.monotonic() - began:.0f} s", err=True)
-
-    calibration.quantize(model, images, chosen, tell)
+    calibration.quantize(model, images, chosen, Lines(time.monotonic))
     return {
         "parameters": sum(each.numel() for each in model.parameters()),
         "seconds": time.monotonic() - began,

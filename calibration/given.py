@@ -18,6 +18,8 @@ Pairs = Iterator[tuple[Tensor, Tensor]]
 
 _EVERY = 3
 """Every how many rows and columns of a map count for the moments: neighbours tell little new."""
+SHARE = _EVERY**2
+"""Positions of a map of which one counts."""
 
 
 class Given:
@@ -54,7 +56,7 @@ class Given:
 def rows_of(layer: Layer, x: Tensor) -> list[Tensor]:
     """What every weight of ``layer`` is multiplied with, at one position in nine: ``(positions, K)`` per group."""
     if isinstance(layer, nn.Linear):
-        return [x.reshape(-1, x.shape[-1])[:: _EVERY**2]]
+        return [x.reshape(-1, x.shape[-1])[::SHARE]]
     stride = (_EVERY * layer.stride[0], _EVERY * layer.stride[1])
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     padded = F.pad(x, layer._reversed_padding_repeated_twice, mode)  # "same" is other numbers on opposite sides

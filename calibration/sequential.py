@@ -7,13 +7,14 @@ A layer is quantized the moment all batches have come to it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from calibration.calls import count_calls
 from calibration.compensation import Moments, Products, compensated, corrected
 from calibration.given import Given, Pairs, rows_of
 from calibration.layers import Layer, LayerBits, Rounding, adapted, make_weight, round_bias
@@ -53,24 +54,24 @@ def quantize_layers(
     closest to what it was in full precision. Layers that no image reaches are rounded to the nearest. Several processes
     share the images. ``memory``: bytes of maps that wait there; those beyond wait in a file.
     """
-    calls = _count_calls(model, [*plan, *operands], images[:1])
+    calls = count_calls(model, [*plan, *operands], images[:1])
     workers = Workers(images.device)
     steps: _Steps = Lockstep(Shelf(memory), workers)
     twins, unreached = {}, {}
-    for name, number in calls.items():
+    for name, known in calls.items():
         module = model.net.get_submodule(name)
-        if number:
-            twins[name] = _Twin(name, module, number, steps)
+        if known.number:
+            twins[name] = _Twin(name, module, known.number, steps)
             replace(model.net, name, twins[name])
         elif name in plan:
             unreached[name] = counterpart(module, make_weight(module.weight, plan[name], rounding), None)
     batches = torch.split(images, _TOGETHER)
-    done = 0
+    done, work, whole = 0, 0.0, sum(each.work for each in calls.values())
 
     def meet(name: str, heard: Sequence[Sequence[Tensor]]) -> None:
-        nonlocal done
-        progress("Compensating", done, len(calls))
-        done += 1
+        nonlocal done, work
+        progress("Compensating", done, len(calls), "", work / whole if whole else None)
+        done, work = done + 1, work + calls[name].work
         given, twin = Given(heard, len(batches), workers), twins[name]
         if name in operands:
             twin.quantized = _input_quantizer(twin.module, given, operands[name], None, rounding, None)
@@ -231,22 +232,3 @@ class _Twin(nn.Module):
             steps.wait(self.name, [both] if self._calls == 1 else run.heard_by(self))
         x, y = both.chunk(2)
         return torch.cat([self.module(x), (self.quantized or self.module)(y)])
-
-
-def _count_calls(model: SRModel, names: Sequence[str], image: Tensor) -> Mapping[str, int]:
-    """How often a forward pass calls each of the modules called ``names``."""
-    calls = dict.fromkeys(names, 0)
-
-    def count(name: str) -> Callable[..., None]:
-        def called(_layer: nn.Module, _inputs: tuple[Tensor, ...]) -> None:
-            calls[name] += 1
-
-        return called
-
-    handles = [model.net.get_submodule(name).register_forward_pre_hook(count(name)) for name in names]
-    try:
-        model(image)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return calls

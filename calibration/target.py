@@ -147,8 +147,8 @@ class _Search:
             return known.drop
         what = f"Try {len(self._tries) + 1}: {steps} steps up"
 
-        def progress(_part: str, done: int, total: int, _detail: str = "", /) -> None:
-            self._progress(what, done, total)
+        def progress(_part: str, done: int, total: int, detail: str = "", share: float | None = None, /) -> None:
+            self._progress(what, done, total, detail, share)
 
         model = self.run.quantized(plan_after(self.run.plan, self.ladder.steps[:steps]), progress)
         drop = difference(self._full.mean, scored(model, self._held_out, what, self._progress).mean).psnr_y

@@ -1,8 +1,8 @@
 /* Paths over the universal set: what and why, calibration/selection/exact.py. */
 
-/* candidates: [n], ascending numerators. gains: [channels][edges], by bin edge, that in the middle
- * at (edges - 1) / 2. saved: [k][channels][n], the
- * most that paths of 1...k points to each candidate save. unit: of numerators. memory: [threads][n]. */
+/* candidates: [n], ascending numerators. gains: [channels][edges], by bin edge, that in the middle at (edges - 1) / 2.
+ * saved: [k][channels][n], the most that paths of 1...k points to each candidate save. unit: of numerators.
+ * memory: [threads][n]. */
 void save(long channels, long n, long k, long edges, const long *candidates, const double *gains, double unit,
           double *saved, double *memory, int threads) {
 #pragma omp parallel for num_threads(threads)

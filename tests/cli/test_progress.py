@@ -30,3 +30,13 @@ def test_work_of_unknown_length_and_the_next_of_several(capsys) -> None:
         report(what, done, total)
     lines = capsys.readouterr().err.splitlines()
     assert lines == ["Allocating", "Selecting 5 of 10", "Selecting 6 of 10, 0:00:40 left"]
+
+
+def test_time_left_goes_by_the_share_of_the_work_where_steps_differ(capsys) -> None:
+    now = 0.0
+    report = Lines(lambda: now)
+    for step, share in enumerate((0.0, 0.1, 0.8)):
+        report("Compensating", step, 3, "", share)
+        now += EVERY
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["Compensating 1 of 3, 0:01:30 left", "Compensating 2 of 3, 0:00:05 left"]
