@@ -28,10 +28,6 @@ class ByTraining(Recipe):
     """A run of steps on fresh crops; what a step is, each method says."""
 
     steps: int = choice(2000, "of training", limits=limits.STEPS)
-    batch: int = choice(4, "crops in a step, of all processes together; one for each at least", limits=limits.BATCH)
-    crop_size: int = choice(
-        48, "height and width of a crop, LR pixels; less where half of the images are smaller", limits=limits.PATCH_SIZE
-    )
     precision: str = choice("auto", "of products: f32, bf16, or auto: bf16 where that is fast", known=PRECISIONS)
 
     @property
@@ -54,10 +50,9 @@ class ByTraining(Recipe):
     ) -> loop.Trainable:
         """What is trained, from what :meth:`start` has found."""
 
-    def crop_for(self, model: SRModel) -> int:
-        """Height and width of a crop for ``model``, LR pixels."""
-        del model
-        return self.crop_size
+    @abstractmethod
+    def crops_for(self, model: SRModel) -> tuple[int, int]:
+        """How many crops a step takes, of all processes together, and their height and width, LR pixels."""
 
     def with_steps(self, steps: int) -> Self:
         """The same recipe for another number of steps."""

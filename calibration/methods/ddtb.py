@@ -39,7 +39,7 @@ class DDTB(ByTraining):
 
     steps: int = choice(60_000, "of training", limits=limits.STEPS)
     batch: int = choice(16, "crops in a step, of all processes together", limits=limits.BATCH)
-    crop_size: int | None = choice(  # type: ignore[assignment]
+    crop_size: int | None = choice(
         None, "height and width of a crop, LR pixels; null: as published", limits=limits.PATCH_SIZE
     )
     warm_up: int = choice(4000, "steps in which gates learn to do nothing, not applied", limits=limits.STEPS)
@@ -64,11 +64,10 @@ class DDTB(ByTraining):
         """What the method does, in a few words."""
         return f"DDTB, trained for {self.steps} steps"
 
-    def crop_for(self, model: SRModel) -> int:
-        """Height and width of a crop for ``model``, LR pixels."""
-        if self.crop_size is not None:
-            return self.crop_size
-        return _RDN_CROP.get(model.scale, 24) if model.info.architecture == "rdn" else 48
+    def crops_for(self, model: SRModel) -> tuple[int, int]:
+        """How many crops a step takes, and their height and width, LR pixels."""
+        published = _RDN_CROP.get(model.scale, 24) if model.info.architecture == "rdn" else 48
+        return self.batch, self.crop_size or published
 
     def with_steps(self, steps: int) -> Self:
         """The same schedule in ``steps``."""

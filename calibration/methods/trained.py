@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 _RANGES = ("sample", "fixed")
 _OBJECTIVES = ("output", "target")
+_FIXED_UP_TO = 2
+"""Bits of activations for which fixed ranges are better: docs/accuracy.md."""
+_LARGE, _SMALL = 96, 48
+"""Crops for ranges of samples, which are those of large images, and for fixed ones: the more, the steadier a step."""
 
 
 @register
@@ -37,7 +41,22 @@ class Trained(ByTraining):
 
     method: ClassVar[str] = "trained"
 
-    ranges: str = choice("fixed", "of activations: fixed per channel, or of every sample's channels", known=_RANGES)
+    batch: int | None = choice(
+        None,
+        "crops in a step, of all processes together, one for each at least; null: with the pixels of one of 96×96",
+        limits=limits.BATCH,
+    )
+    crop_size: int | None = choice(
+        None,
+        "height and width of a crop, LR pixels; less where half of the images are smaller; null: 48 with fixed ranges, "
+        "else 96",
+        limits=limits.PATCH_SIZE,
+    )
+    ranges: str | None = choice(
+        None,
+        "of activations: of every sample's channels, or fixed per channel; null: fixed at 2 bits",
+        known=_RANGES,
+    )
     feedback: bool = choice(True, "round channels one after the other, errors passed on")
     headroom: float | None = choice(
         1.5,
@@ -62,6 +81,17 @@ class Trained(ByTraining):
     def needs_hr(self) -> bool:
         """Whether HR images are the objective of any steps."""
         return self.objective == "target"
+
+    @property
+    def fixes_ranges(self) -> bool:
+        """Whether ranges of activations are fixed per channel."""
+        return self.a_bits <= _FIXED_UP_TO if self.ranges is None else self.ranges == "fixed"
+
+    def crops_for(self, model: SRModel) -> tuple[int, int]:
+        """How many crops a step takes, and their height and width, LR pixels."""
+        del model
+        size = self.crop_size or (_SMALL if self.fixes_ranges else _LARGE)
+        return self.batch or max(1, (_LARGE // size) ** 2), size
 
     def phrase(self) -> str:
         """What the method does, in a few words."""

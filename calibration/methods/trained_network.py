@@ -64,7 +64,7 @@ class Start:
 
 def start(recipe: Trained, model: SRModel, patches: Sequence[Tensor], progress: Progress) -> Start:
     """The model by the sequential method, and the units in which it is trained."""
-    method = FixedStart if recipe.ranges == "fixed" else Sequential
+    method = FixedStart if recipe.fixes_ranges else Sequential
     usual = method(**{name: value for name, value in vars(recipe).items() if name in method.choices()})
     with compiled_quantizers(patches[0].device.type):
         run = Calibration(model, patches, usual, progress)

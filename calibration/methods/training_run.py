@@ -48,11 +48,12 @@ def train(
     stream = images.over(rest)
     device = device_of(model)
     patches = [batch.to(device) for batch in stream]
+    batch, size = recipe.crops_for(model)
     crops = Crops(
         rest,
         scale=images.scale,
-        size=recipe.crop_for(model),
-        batch=max(recipe.batch, len(distributed.gather(None))),
+        size=size,
+        batch=max(batch, len(distributed.gather(None))),
         seed=recipe.seed,
         is_lr=images.is_lr,
         progress=progress,

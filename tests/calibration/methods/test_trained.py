@@ -1,6 +1,7 @@
 """Training on trained points: better than its start on images that it never saw, and stored as it was."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,6 +165,27 @@ def test_an_artifact_has_the_ranges_and_the_feedback_that_were_trained(
     x = torch.rand(2, 3, 20, 24)
     with torch.no_grad():
         assert torch.equal(trained(x), loaded(x))
+
+
+@pytest.mark.parametrize(
+    ("changes", "fixed", "crops"),
+    [
+        ({"a_bits": 2}, True, (4, 48)),
+        ({"a_bits": 3}, False, (1, 96)),
+        ({"a_bits": 2, "ranges": "sample"}, False, (1, 96)),
+        ({"a_bits": 4, "ranges": "fixed"}, True, (4, 48)),
+        ({"a_bits": 4, "crop_size": 32}, False, (9, 32)),
+        ({"a_bits": 2, "crop_size": 128}, True, (1, 128)),
+        ({"a_bits": 2, "batch": 7}, True, (7, 48)),
+    ],
+)
+def test_ranges_and_crops_where_the_recipe_leaves_them_open(
+    small_model: SRModel, changes: dict[str, Any], fixed: bool, crops: tuple[int, int]
+) -> None:
+    chosen = calibration.recipe("trained", **changes)
+    assert isinstance(chosen, Trained)
+    assert chosen.fixes_ranges == fixed
+    assert chosen.crops_for(small_model) == crops
 
 
 def test_what_cannot_be_trained_is_refused(small_model: SRModel) -> None:
