@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from calibration.methods.trained import Trained
 
 _SLOWEST = 1 / 8
-"""Of rates at 2 bits: what many bits round follows every step, but it has to get somewhere as well."""
+"""Of the rates of weights in body scope: what many bits round follows every step, but it has to get somewhere too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,20 +112,21 @@ class TrainedNetwork:
 
 
 def _groups(layers: Iterable[tuple[LatentLayer, QuantizedLayer]], recipe: Trained) -> list[Group]:
-    """What is trained of ``layers``, each beside what it starts from, whose bits beyond two halve the rates, to
-    :data:`_SLOWEST` at most."""
+    """What is trained of ``layers``, each beside what it starts from: bits beyond two halve the rates, down to
+    :data:`_SLOWEST`."""
     rates = {
         "weight.latent": recipe.weight_rate,
         "weight.points": recipe.level_rate,
         "inputs.points": recipe.point_rate,
         "bias": recipe.bias_rate,
     }
+    slowest = _SLOWEST * 2.0 ** (2 - recipe.w_bits)
     found: dict[float, list[Tensor]] = {}
     for layer, start in layers:
         for name, each in layer.named_parameters():
             weight, inputs = start.quantized_weight, start.input_quantizer
             bits = inputs.bits if name == "inputs.points" and inputs is not None else weight.bits
-            found.setdefault(rates[name] * max(_SLOWEST, 2.0 ** (2 - bits)), []).append(each.requires_grad_())
+            found.setdefault(rates[name] * max(slowest, 2.0 ** (2 - bits)), []).append(each.requires_grad_())
     return [Group(each, Cosine(rate, recipe.steps, recipe.warm_up)) for rate, each in found.items()]
 
 
