@@ -27,7 +27,7 @@ onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 ir = pytest.importorskip("onnx_ir", reason="the extra onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 
-REAL = {"edsr_baseline_x2.safetensors": (2, 0.05), "carn_m.pth": (2, 0.05), "rlfn_ntire_x4.pth": (4, 0.25)}
+REAL = {"edsr_baseline_x2.safetensors": (2, 6, 0.05), "carn_m.pth": (2, 6, 0.05), "rlfn_ntire_x4.pth": (4, 8, 0.25)}
 """Scale, and the largest drop on a picture of strong colours and stripes, with six patches to calibrate on."""
 
 
@@ -128,10 +128,10 @@ def test_codes_of_four_bits_saturate(plausible_model: SRModel, picture: Tensor, 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", REAL)
 def test_real_checkpoints_lose_next_to_nothing(data: Path, file: str, tmp_path: Path) -> None:
-    scale, limit = REAL[file]
+    scale, patches, limit = REAL[file]
     model = dfsq.load(data / "checkpoints" / file, scale=scale)
-    patches = PatchStream([data / "images" / "bsds500-train"], scale=scale, patches=6)
-    quantized = quantize(model, patches, recipe("int8", patches=6))
+    stream = PatchStream([data / "images" / "bsds500-train"], scale=scale, patches=patches)
+    quantized = quantize(model, stream, recipe("int8", patches=patches))
     dfsq.save(quantized, tmp_path / "m.safetensors")
     dfsq.export.export(quantized, tmp_path / "m.onnx")
     size = (tmp_path / "m.onnx").stat().st_size / sum(4 * each.numel() for each in model.parameters())
