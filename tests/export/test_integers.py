@@ -28,7 +28,7 @@ ir = pytest.importorskip("onnx_ir", reason="the extra onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 
 REAL = {"edsr_baseline_x2.safetensors": (2, 6, 0.05), "carn_m.pth": (2, 6, 0.05), "rlfn_ntire_x4.pth": (4, 8, 0.25)}
-"""Scale, and the largest drop on a picture of strong colours and stripes, with six patches to calibrate on."""
+"""Scale, patches to calibrate on, and the largest drop on a picture of strong colours and stripes."""
 
 
 def calibrated(model: SRModel, **changes: Any) -> SRModel:
