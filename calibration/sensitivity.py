@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from calibration.models import with_own_state
 from calibration.progress import Progress
 from dfsq import distributed
 from dfsq.errors import UsageError
@@ -46,6 +47,7 @@ def measure(
 
     Layers that no image reaches are left out. Several processes share the images.
     """
+    model = with_own_state(model, ())  # what passes leave in modules, and the graph that hangs on it, goes with them
     images = [image for batch in batches for image in torch.split(batch, 1)]
     seeds = torch.randint(2**62, (len(images),), generator=torch.Generator().manual_seed(seed)).tolist()
     sums: dict[tuple[str, str], Tensor] = {}

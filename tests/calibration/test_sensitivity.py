@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -114,3 +116,21 @@ def test_a_network_that_overwrites_its_own_maps_is_told() -> None:
     model = SRModel(Overwriting(), NetworkInfo("none", {}, 1, 1.0), ())
     with pytest.raises(UsageError, match="takes no gradients .*which `compensation`"):
         measure(model, ["only"], [torch.rand(1, 3, 6, 6)], 0, silent)
+
+
+class Keeping(nn.Module):
+    """Keeps its map in an object of its own, where no copy would look for a graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.kept = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 3, 3), SimpleNamespace(map=None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.kept.map = self.first(x)
+        return self.second(self.kept.map)  # type: ignore[no-any-return]
+
+
+def test_what_a_pass_with_gradients_leaves_in_a_network_goes_with_it() -> None:
+    model = SRModel(Keeping(), NetworkInfo("none", {}, 1, 1.0), ())
+    assert measure(model, ["first", "second"], [torch.rand(2, 3, 12, 12)], 0, silent).keys() == {"first", "second"}
+    assert model.net.kept.map is None
