@@ -24,6 +24,8 @@ All the way they learn the noise of the calibration images, and images with less
 """
 
 
+_TINY = 1e-12
+"""Of the largest error: none is less, so that what is always the same has an order too."""
 _RESOLUTION = 1e-5
 """Least variance that is told from rounding, of a square."""
 
@@ -105,14 +107,31 @@ def corrected(weight: Tensor, hessian: Tensor, cross: Tensor) -> Tensor:
     return torch.lerp(weight.double(), solution.T, CORRECTION)
 
 
-def triangle(hessian: Tensor) -> tuple[Tensor, Tensor]:
+def triangle(hessian: Tensor, order: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The order in which to round, and shares ``(n, n)`` in that order, unit upper triangular.
 
     Rounding v in that order and passing every error on, v[j] −= shares[i, j] · error[i], keeps eᵀHe small: it is then a
-    sum of squares over the errors of single roundings. The most sensitive entries come first.
+    sum of squares over the errors of single roundings. The most sensitive entries come first unless ``order`` is given.
     """
-    order, factor = _factor(hessian)
+    order, factor = _factor(hessian, order)
     return order, factor / factor.diagonal()[:, None]
+
+
+def passed_on(hessian: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:
+    """As :func:`triangle`, in an order that suits entries whose roundings err differently: mean squares ``(n,)``.
+
+    An error counts as much as those after it cannot make up for. So the last is the entry that costs least if nothing
+    makes up for it, the one before it that which costs least beside the last, and so on.
+    """
+    spread = errors.double().clamp_min(max(float(errors.max()), _TINY) * _TINY).sqrt()
+    rest = (hessian + _damping(hessian)) * spread[:, None] * spread
+    backwards = []
+    for _ in range(len(rest)):
+        backwards.append(int(rest.diagonal().argmin()))
+        column = rest[:, backwards[-1]].clone()
+        rest -= column.outer(column) / column[backwards[-1]]
+        rest[backwards[-1], backwards[-1]] = torch.inf
+    return triangle(hessian, torch.tensor(backwards[::-1]))
 
 
 def weights_of_errors(hessian: Tensor) -> Tensor:
@@ -121,9 +140,10 @@ def weights_of_errors(hessian: Tensor) -> Tensor:
     return torch.empty_like(factor.diagonal()).index_copy_(0, order, factor.diagonal() ** -2)
 
 
-def _factor(hessian: Tensor) -> tuple[Tensor, Tensor]:
+def _factor(hessian: Tensor, order: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The order of rounding, and U in that order, upper triangular, with UᵀU the inverse of the damped Hessian."""
-    order = hessian.diagonal().argsort(descending=True, stable=True)
+    if order is None:
+        order = hessian.diagonal().argsort(descending=True, stable=True)
     permuted = (hessian + _damping(hessian))[order][:, order]
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(permuted))
     return order, torch.linalg.cholesky(inverse, upper=True)

@@ -6,11 +6,13 @@ Neither depends on the order of the images, on how they are cut into batches, or
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from dfsq import distributed
+from dfsq.quantizers.blocks import cut
 from dfsq.quantizers.normalization import EPSILON, bin_index, by_sample, channel_statistics, window_statistics
 from dfsq.quantizers.universal import UniversalSet
 
@@ -18,6 +20,8 @@ _SAMPLED = 8192
 """Values of an image that are counted at least for the histogram of a whole tensor, evenly spaced."""
 _HALF = 2**15
 """Bins on either side of zero for the values of a whole tensor."""
+_SHARES = 16
+"""Parts of the spread of a map in which those of its blocks are counted: the order of whole numbers does not matter."""
 _TINY = 2.0**-100
 """Smallest reach of these bins, for tensors of zeros."""
 
@@ -29,9 +33,14 @@ class HistogramObserver:
     counted until the first negative value, which settles it.
     """
 
-    def __init__(self, universal: UniversalSet, channel_axis: int) -> None:
+    def __init__(self, universal: UniversalSet, channel_axis: int, block: int | None = None) -> None:
+        """``block``: inputs are maps, of which every square of so many pixels a side is normalized by itself.
+
+        Its values count by the square of its spread, as a share of the map's: so much does the same error weigh there.
+        """
         self._universal = universal
         self._channel_axis = channel_axis
+        self._block = block
         self._counts: dict[bool, Tensor] = {}
         self._spreads: dict[bool, Tensor] = {}
         self.samples = 0
@@ -43,12 +52,20 @@ class HistogramObserver:
         """Count one batch: samples on axis 0, channels on the layer's channel axis."""
         self.samples += len(x)
         self.signed = self.signed or bool(x.amin() < 0)
-        samples = by_sample(x, self._channel_axis)
-        # Windows of transformers are samples too, and have fewer values than there are bins.
-        for some in torch.split(samples, max(1, self._universal.bins // samples.shape[1])):
-            self._count(some, True)
+        for samples in self._samples(x):
+            self._count(samples, True)
             if not self.signed:
-                self._count(some, False)
+                self._count(samples, False)
+
+    def _samples(self, x: Tensor) -> Iterator[Tensor]:
+        """What is normalized by itself ``(N, n, C)``, some at a time: blocks of one map, or samples."""
+        if self._block is not None:
+            for each in x.movedim(self._channel_axis, -1):
+                yield cut(each[None], self._block)
+        else:
+            samples = by_sample(x, self._channel_axis)
+            # Windows of transformers are samples too, and have fewer values than there are bins.
+            yield from torch.split(samples, max(1, self._universal.bins // samples.shape[1]))
 
     def _count(self, samples: Tensor, signed: bool) -> None:
         bins, channels = self._universal.bins, samples.shape[2]
@@ -58,13 +75,20 @@ class HistogramObserver:
             shift, spread = window_statistics(samples, signed)
         first = torch.arange(0, channels * bins, bins, device=samples.device, dtype=torch.int32)
         index = bin_index(samples, shift, spread, bins) + first
-        spread = spread.view(-1, channels).amax(0)
-        counts = torch.bincount(index.view(-1), minlength=channels * bins).view(channels, bins)
+        spread = spread.view(-1, 1, channels)
+        largest = spread.amax((0, 1))
+        if self._block is None:
+            counts = torch.bincount(index.view(-1), minlength=channels * bins)
+        else:
+            shares = (spread / largest * _SHARES).ceil().to(torch.int64).square().expand_as(samples)
+            counts = torch.zeros(channels * bins, dtype=torch.int64, device=samples.device)
+            counts.index_add_(0, index.reshape(-1), shares.reshape(-1))
+        counts = counts.view(channels, bins)
         if signed in self._counts:
             self._counts[signed] += counts
-            self._spreads[signed] = torch.maximum(self._spreads[signed], spread)
+            self._spreads[signed] = torch.maximum(self._spreads[signed], largest)
         else:
-            self._counts[signed], self._spreads[signed] = counts, spread
+            self._counts[signed], self._spreads[signed] = counts, largest
 
     def reduce(self, device: torch.device) -> None:
         """Add up what this layer's observers in all processes have seen, on ``device``."""

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from calibration.selection import exact
+from calibration.selection import exact, selection_error
 from dfsq import distributed
 from dfsq.nn import ErrorFeedback, SubsetQuantizer
 from dfsq.quantizers.normalization import EPSILON, bin_index
 from dfsq.quantizers.universal import UniversalSet
+
+PassingErrors = Callable[[Tensor], ErrorFeedback | None]
+"""What feedback there is for channels whose roundings err so much, mean squares ``(C,)``."""
+
+
+def _none(_errors: Tensor) -> None:
+    """None."""
 
 
 class StaticObserver:
@@ -28,7 +37,7 @@ class StaticObserver:
         """Put together what this layer's observers in all processes have noted."""
         self._seen = [each.to(device) for seen in distributed.gather(self._seen) for each in seen]
 
-    def quantizer(self, bits: int, universal: UniversalSet, feedback: ErrorFeedback | None = None) -> SubsetQuantizer:
+    def quantizer(self, bits: int, universal: UniversalSet, passing_errors: PassingErrors = _none) -> SubsetQuantizer:
         """The quantizer with the points that suit all values best, the squared error of every channel least."""
         low = torch.stack([each.amin(0) for each in self._seen]).amin(0)
         high = torch.stack([each.amax(0) for each in self._seen]).amax(0)
@@ -39,6 +48,8 @@ class StaticObserver:
         for each in self._seen:
             index = bin_index(each, shift, spread, universal.bins) + first
             histogram += torch.bincount(index.flatten(), minlength=len(histogram))
-        points = exact.select(histogram.view(-1, universal.bins).cpu(), universal, 2**bits)
+        counts = histogram.view(-1, universal.bins).cpu()
+        points = exact.select(counts, universal, 2**bits)
+        feedback = passing_errors(selection_error(counts, points, universal) * spread.cpu().double().square())
         fixed = torch.stack([shift, spread])
         return SubsetQuantizer(points, True, bits, universal, self._axis, feedback=feedback, fixed=fixed).to(low.device)

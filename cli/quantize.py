@@ -93,7 +93,7 @@ SAFE_BITS = 7
 @click.option(
     "--universal",
     type=click.Choice(["additive", "even"]),
-    help="What exact selects from; even: points are evenly spaced.  [default: the recipe's; even at 8 bits]",
+    help="What exact selects from; even: points are evenly spaced.  [default: the recipe's; even from 6 bits up]",
 )
 @click.option(
     "--weights",
@@ -116,6 +116,12 @@ SAFE_BITS = 7
     metavar="X|none",
     type=Number(float, limits.HEADROOM, "none"),
     help="Activations saturate beyond X times what calibration saw.  [default: the recipe's; accurate 1.5, paper none]",
+)
+@click.option(
+    "--block",
+    metavar="PIXELS|none",
+    type=Number(int, limits.BLOCK, "none"),
+    help="Maps are normalized in squares of this side.  [default: the recipe's; accurate and fast 8, paper none]",
 )
 @click.option(
     "--float-share",
@@ -212,7 +218,7 @@ def quantize(
     for name, value in (("w_bits", w_bits), ("a_bits", a_bits)):
         if value is not None or bits is not None:
             changes[name] = bits if value is None else value
-    for option, word in (("outside_bits", "full"), ("headroom", "none")):
+    for option, word in (("outside_bits", "full"), ("headroom", "none"), ("block", "none")):
         if changes.get(option) == word:
             changes[option] = None
 

@@ -27,6 +27,8 @@ WORDS = Limits(1, 5)
 """Words of the universal set: six already give a grid too fine for the lookup tables to stay small."""
 RESTARTS = Limits(1, 1000)
 HEADROOM = Limits(1, 1000)
+BLOCK = Limits(8, 256, "pixels")
+"""Side of the squares that maps are cut into; the C code takes 64 pixels or more."""
 SHARE = Limits(0, 1)
 PATCHES = Limits(1, 100_000)
 PATCH_SIZE = Limits(1, 8192, "pixels")

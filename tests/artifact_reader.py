@@ -146,8 +146,19 @@ class Quantizer:
         return result
 
     def round(self, sample: Array) -> Array:
-        """What becomes of one sample ``(n, C)``, channels last."""
-        return {"subset": self._subset, "affine": self._affine, "bounds": self._bounds}[self.kind](sample)
+        """What becomes of one sample, channels last: ``(H, W, C)`` with blocks, else ``(n, C)``."""
+        rounded = {"subset": self._subset, "affine": self._affine, "bounds": self._bounds}[self.kind]
+        if "block" not in self.stored:
+            return rounded(sample)
+        side, result = int(self.stored["block"]), np.empty_like(sample)
+        for top in range(0, len(sample), side):
+            for left in range(0, sample.shape[1], side):
+                part = sample[top : top + side, left : left + side]
+                (height, width, channels) = part.shape
+                full = np.pad(part, ((0, side - height), (0, side - width), (0, 0)), "edge")
+                square = rounded(full.reshape(-1, channels)).reshape(full.shape)
+                result[top : top + side, left : left + side] = square[:height, :width]
+        return result
 
     def _subset(self, x: Array) -> Array:
         channels, stored = x.shape[1], self.stored

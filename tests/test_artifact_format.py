@@ -45,7 +45,9 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "fast at 7 bits: points as a mask": lambda: recipe("fast", w_bits=7, a_bits=7, **FEW),
     "fast at 8 bits: points evenly spaced": lambda: recipe("fast", w_bits=8, a_bits=8, **FEW),
     "accurate": lambda: recipe("accurate", **FEW),
+    "accurate on whole maps": lambda: recipe("accurate", block=None, **FEW),
     "accurate at 3 bits, nothing outside": lambda: recipe("accurate", w_bits=3, a_bits=3, outside_bits=None, **FEW),
+    "fast in blocks": lambda: recipe("fast", block=16, **FEW),
     "paper": lambda: recipe("paper", **FEW),
     "log2": lambda: recipe("log2", **FEW),
     "minmax": lambda: recipe("minmax", **FEW),
@@ -99,7 +101,7 @@ def test_places_between_bounds(small_model: SRModel, with_bounds: Any, tmp_path:
 @pytest.mark.parametrize("version", [1, 2])
 def test_earlier_versions(plausible_model: SRModel, tmp_path: Path, version: int) -> None:
     images = PatchStream(list(calibration_images()), scale=2, patches=2, patch_size=48)
-    dfsq.save(quantize(plausible_model, images, recipe("accurate", **FEW)), tmp_path / "a.safetensors")
+    dfsq.save(quantize(plausible_model, images, recipe("accurate", block=None, **FEW)), tmp_path / "a.safetensors")
     (tmp_path / "b.safetensors").write_bytes(as_of(version, (tmp_path / "a.safetensors").read_bytes()))
     assert read_header(tmp_path / "b.safetensors")["version"] == version
     check(tmp_path / "b.safetensors")
@@ -179,7 +181,9 @@ def check_quantizer(name: str, found: Any, there: InputQuantizer, channels: int)
             assert found.stored["order"].tolist() == there.feedback.order.tolist()
     x = values(there, channels)
     rounded = there(x).movedim(there.channel_axis, -1)
-    samples = x.movedim(there.channel_axis, -1).flatten(1, -2)
+    samples = x.movedim(there.channel_axis, -1)
+    if "block" not in found.stored:
+        samples = samples.flatten(1, -2)
     ours = torch.from_numpy(np.stack([found.round(each.numpy()) for each in samples])).view(rounded.shape)
     # Sums in another order: a value on an edge may go to the neighbouring level, with feedback later ones too.
     close = torch.isclose(ours, rounded, rtol=1e-5, atol=1e-6)
@@ -194,7 +198,7 @@ def values(there: InputQuantizer, channels: int) -> Tensor:
         spread = (there.upper - there.lower).item()
     else:
         spread = 1.0 if there.limit is None else there.limit.max().item()
-    x = torch.randn(2, channels, 7, 9) * spread / 2
+    x = torch.randn(2, channels, 9, 17) * spread / 2
     x = x if there.signed else x.relu()
     return x.movedim(1, there.channel_axis).contiguous()
 

@@ -44,13 +44,18 @@ class ByChannel(Planned):
     universal: str | None = choice(
         None,
         "what exact selects from: additive, or even: evenly spaced, but for the range nothing is left to select; "
-        "null: even at 8 bits",
+        "null: even from 6 bits up",
         known=UNIVERSALS,
         only={"selector": ("exact",)},
     )
     restarts: int = choice(5, "of kmeans, per channel", limits=limits.RESTARTS, only={"selector": ("kmeans",)})
     headroom: float | None = choice(
         1.5, "saturate beyond this multiple of the spread seen; null: never (paper)", limits=limits.HEADROOM
+    )
+    block: int | None = choice(
+        None,
+        "normalize squares of so many pixels a side, each by itself; null: whole maps (paper)",
+        limits=limits.BLOCK,
     )
     words: int = choice(4, "of the universal set, whose steps grids have too", limits=limits.WORDS)
     outside_bits: int | None = choice(
@@ -97,33 +102,42 @@ class ByChannel(Planned):
         from dfsq.nn import channel_axis
 
         del extremes  # these units are those of any sample
-        return HistogramObserver(self.universal_set, channel_axis(layer))
+        return HistogramObserver(self.universal_set, channel_axis(layer), self._block_of(layer))
+
+    def _block_of(self, layer: nn.Module) -> int | None:
+        from dfsq.nn import takes_maps
+
+        return self.block if takes_maps(layer) else None
 
     def input_quantizer(
         self, layer: nn.Module, observer: Observer, bits: int, sensitivity: Sensitivity | None
     ) -> SubsetQuantizer:
         """Points for what ``observer`` has seen; ``feedback`` passes errors on by ``sensitivity``."""
         from calibration.observer import HistogramObserver
-        from calibration.selection import select
+        from calibration.selection import select, selection_error
         from dfsq.nn import SubsetQuantizer, channel_axis
 
         assert isinstance(observer, HistogramObserver)
-        universal = self.universal_set
+        universal, histogram = self.universal_set, observer.histogram()
         selector = "even" if self.evenly(bits) else self.selector
-        points = select(selector, observer.histogram(), universal, bits, restarts=self.restarts, seed=self.seed)
+        points = select(selector, histogram, universal, bits, restarts=self.restarts, seed=self.seed)
         # Rounded to what the artifact stores.
         limit = None if self.headroom is None else (self.headroom * observer.spread()).bfloat16().float()
-        feedback = self.passing_errors(sensitivity)
-        return SubsetQuantizer(points, observer.signed, bits, universal, channel_axis(layer), limit, feedback)
+        errors = selection_error(histogram, points, universal) * observer.spread().double().square()
+        feedback = self.passing_errors(sensitivity, errors)
+        return SubsetQuantizer(
+            points, observer.signed, bits, universal, channel_axis(layer), limit, feedback, block=self._block_of(layer)
+        )
 
-    def passing_errors(self, sensitivity: Sensitivity | None) -> ErrorFeedback | None:
-        """Error feedback by ``sensitivity``, where the recipe has it and that is known."""
+    def passing_errors(self, sensitivity: Sensitivity | None, errors: Tensor) -> ErrorFeedback | None:
+        """Error feedback by ``sensitivity``, where the recipe has it and that is known; ``errors``: mean squares of
+        those that rounding makes in each channel, in any unit, ``(C,)``."""
         if not self.feedback or sensitivity is None:
             return None
-        from calibration.compensation import triangle
+        from calibration.compensation import passed_on
         from dfsq.nn import ErrorFeedback
 
-        return ErrorFeedback(*triangle(sensitivity.inputs))
+        return ErrorFeedback(*passed_on(sensitivity.inputs, errors))
 
     def refined(
         self,

@@ -64,6 +64,12 @@ class Trained(ByTraining):
         limits=limits.HEADROOM,
         only={"ranges": ("sample",)},
     )
+    block: int | None = choice(
+        8,
+        "normalize squares of so many pixels a side, each by itself; null: whole maps",
+        limits=limits.BLOCK,
+        only={"ranges": ("sample",)},
+    )
     objective: str = choice(
         "output", "output: that in full precision; target: in the end, HR images", known=_OBJECTIVES
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -49,7 +50,7 @@ class FixedStart(Sequential):
         """Points within the range that ``observer`` has seen."""
         del layer
         assert isinstance(observer, StaticObserver)
-        return observer.quantizer(bits, self.universal_set, self.passing_errors(sensitivity))
+        return observer.quantizer(bits, self.universal_set, partial(self.passing_errors, sensitivity))
 
 
 @dataclass(frozen=True)

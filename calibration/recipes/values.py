@@ -6,8 +6,8 @@ SELECTORS = ("exact", "kmeans", "exhaustive", *RANGES, "log2")
 """What ``--selector`` takes, see :mod:`calibration.selection`."""
 UNIVERSALS = ("additive", "even")
 """Sets that points are taken from."""
-EVEN_FROM = 8
-"""Bits from which evenly spaced points do better than selected ones."""
+EVEN_FROM = 6
+"""Bits from which points are evenly spaced: selected ones do hardly better, and take more room."""
 WEIGHTS = ("minmax", "mse", "subset", "symmetric")
 """What ``--weights`` takes, see :mod:`calibration.weights`."""
 PRECISIONS = ("auto", "f32", "bf16")

@@ -6,8 +6,11 @@ from torch import Tensor
 
 from calibration.recipes.values import SELECTORS
 from calibration.selection import even, exact, exhaustive, kmeans, uniform
+from calibration.selection.histogram import selection_error
 from dfsq.errors import UsageError
 from dfsq.quantizers.universal import UniversalSet
+
+__all__ = ["BASELINES", "select", "selection_error"]
 
 BASELINES = {"minmax": uniform.minmax, "percentile": uniform.percentile, "mse": uniform.mse, "log2": uniform.log2}
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from calibration.training.levels import nearest_level
 from dfsq.nn import SubsetQuantizer
+from dfsq.quantizers.blocks import cut, joined
 from dfsq.quantizers.normalization import EPSILON, by_sample
 
 
@@ -80,10 +81,23 @@ class SamplePoints(TrainedPoints):
         super().__init__(quantizer, points, points.square().mean(1).sqrt().clamp_min(1 / 64))
         limit = None if quantizer.limit is None else quantizer.limit.clone()  # not made for inference alone
         self.register_buffer("limit", limit, persistent=False)
+        self.block = quantizer.block
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As :meth:`TrainedPoints.forward`; where there are blocks, each is a sample of its own."""
+        if self.block is None:
+            return super().forward(x)
+        ordered = x.movedim(self.channel_axis, -1)
+        blocks = cut(ordered, self.block)
+        rounded = nearest_level(blocks, self._in_range(blocks.detach()), 2, self.feedback)
+        return joined(rounded, ordered.shape, self.block).movedim(-1, self.channel_axis)
 
     def levels(self, x: Tensor) -> Tensor:
         """The points in the range of every sample."""
-        samples = by_sample(x, self.channel_axis)
+        return self._in_range(by_sample(x, self.channel_axis))
+
+    def _in_range(self, samples: Tensor) -> Tensor:
+        """The points in the range of each of ``samples`` ``(N, n, C)``."""
         low, high = samples.amin(1), samples.amax(1)
         shift = samples.mean(1) if self.signed else torch.zeros_like(low)
         spread = torch.maximum(high - shift, shift - low) + EPSILON
@@ -97,7 +111,14 @@ class SamplePoints(TrainedPoints):
         numerators = (self.sorted().detach().cpu().clamp(-1, 1) * most).round().long().T.contiguous()
         limit = None if self.limit is None else self.limit.cpu()
         return SubsetQuantizer(
-            numerators, self.signed, self.bits, self.universal, self.channel_axis, limit, self.feedback
+            numerators,
+            self.signed,
+            self.bits,
+            self.universal,
+            self.channel_axis,
+            limit,
+            self.feedback,
+            block=self.block,
         )
 
 

@@ -12,6 +12,7 @@ from torch._higher_order_ops.scan import scan
 from torch.nn import functional as F
 
 from dfsq.nn.subset_quantizer import SubsetQuantizer
+from dfsq.quantizers.blocks import in_blocks, joined
 from dfsq.quantizers.normalization import EPSILON
 from dfsq.quantizers.subset import code_table
 
@@ -32,6 +33,7 @@ class TracedSubset(nn.Module):
         super().__init__()
         self.signed, self.axis = quantizer.signed, quantizer.channel_axis
         self.bins = quantizer.universal.bins
+        self.block = quantizer.block
         points = quantizer.points
         self.register_buffer("codes", code_table(points, quantizer.universal).reshape(-1))
         self.register_buffer("values", quantizer.universal.values(quantizer.points).reshape(-1))
@@ -51,13 +53,17 @@ class TracedSubset(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Quantize ``x``, samples on axis 0 and channels on the quantizer's axis."""
         ordered = x.movedim(self.axis, -1)
-        shift, spread = self._statistics(ordered)
-        if self.order is None:
-            channel = torch.arange(self.channels, device=x.device)
-            rounded = self._rounded(ordered, shift, spread, channel)
-        else:
-            rounded = self._with_feedback(ordered, shift, spread, self.order)
-        return rounded.movedim(-1, self.axis)
+        if self.block is None:
+            return self._nearest(ordered).movedim(-1, self.axis)
+        blocks = in_blocks(_filled(ordered, self.block), self.block)
+        return joined(self._nearest(blocks), ordered.shape, self.block).movedim(-1, self.axis)
+
+    def _nearest(self, x: Tensor) -> Tensor:
+        """``x`` ``(N, …, C)``, every sample by itself."""
+        shift, spread = self._statistics(x)
+        if self.order is not None:
+            return self._with_feedback(x, shift, spread, self.order)
+        return self._rounded(x, shift, spread, torch.arange(self.channels, device=x.device))
 
     def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Shift and spread, each ``(N, 1, …, C)``; fixed ``(C,)``, or a number for the whole tensor."""
@@ -102,3 +108,12 @@ def _looked_up(table: Tensor, index: Tensor) -> Tensor:
     """``table[index]``, which torch.onnx writes as another operator."""
     found: Tensor = F.embedding(index, table[:, None]).squeeze(-1)
     return found
+
+
+def _filled(x: Tensor, side: int) -> Tensor:
+    """Maps ``(N, H, W, C)`` with their last row and column repeated up to whole blocks, whatever their size."""
+    for axis in (1, 2):
+        size = x.shape[axis]
+        whole = (size + side - 1) // side * side
+        x = x.index_select(axis, torch.arange(whole, device=x.device).clamp(max=size - 1))
+    return x

@@ -40,6 +40,7 @@ __all__ = [
     "quantized_places",
     "quantizers",
     "replace",
+    "takes_maps",
 ]
 
 QuantizedLayer = QuantizedConv2d | QuantizedLinear
@@ -63,6 +64,11 @@ def replace(net: nn.Module, name: str, layer: nn.Module) -> None:
 def channel_axis(layer: nn.Module) -> int:
     """Axis of a place, or of a quantizable layer's input, that holds channels. Raises TypeError for other layers."""
     return layer.channel_axis if isinstance(layer, Place) else _kind(layer).channel_axis
+
+
+def takes_maps(layer: nn.Module) -> bool:
+    """Whether a place is given, or a quantizable layer takes, maps ``(N, C, H, W)``."""
+    return isinstance(layer, nn.Conv2d | Place) and not isinstance(layer, Operand)
 
 
 def input_channels(layer: nn.Module) -> int:

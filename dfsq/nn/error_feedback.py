@@ -51,16 +51,27 @@ class ErrorFeedback(nn.Module):
 
     def forward(self, x: Tensor, shift: Tensor | None, spread: Tensor, lookup: Lookup) -> Tensor:
         """Round ``x`` ``(n, C)`` as :func:`dfsq.quantizers.lookup.round_to_points` does, with feedback."""
-        levels = restored(lookup.table.T, shift, spread).T[self.order].contiguous()
         shift = torch.zeros_like(spread) if shift is None else shift
+        of_pixels = spread.dim() == 2
+        levels = lookup.table if of_pixels else restored(lookup.table.T, shift, spread).T
+        levels = levels[self.order].contiguous()
         result = torch.empty_like(x)
-        for pixels, to in zip(torch.split(x, _PIXELS), torch.split(result, _PIXELS), strict=True):
-            ordered = pixels.index_select(1, self.order).T.contiguous()
-            to[:, self.order] = self._round(ordered, shift[self.order], spread[self.order], levels).T
+        for first in range(0, len(x), _PIXELS):
+            some = slice(first, first + _PIXELS)
+            units = (each[some] if of_pixels else each for each in (shift, spread))
+            ordered, low, wide = (self._in_order(each) for each in (x[some], *units))
+            result[some, self.order] = self._round(ordered, low, wide, levels).T
         return result
 
+    def _in_order(self, values: Tensor) -> Tensor:
+        """``values`` ``(…, C)`` with the channels first, in the order of rounding."""
+        return values.index_select(-1, self.order).movedim(-1, 0).contiguous()
+
     def _round(self, x: Tensor, shift: Tensor, spread: Tensor, levels: Tensor) -> Tensor:
-        """Round ``x`` ``(C, n)`` to the ``levels`` ``(C, bins)``, all in the order of rounding; overwrites it."""
+        """Round ``x`` ``(C, n)``, all in the order of rounding; overwrites it.
+
+        ``levels`` ``(C, bins)`` are in the unit of ``x``; in −1…1 where every pixel has a ``shift`` and ``spread``.
+        """
         rounded, errors = torch.empty_like(x), torch.empty_like(x)
         for first in range(0, len(x), _BLOCK):
             block = slice(first, min(first + _BLOCK, len(x)))
@@ -71,6 +82,8 @@ class ErrorFeedback(nn.Module):
                     x[channel].addmv_(errors[first:channel].T, self.shares[channel, first:channel], alpha=-1)
                 index = bin_index(x[channel], shift[channel], spread[channel], levels.shape[1])
                 torch.index_select(levels[channel], 0, index, out=rounded[channel])
+                if spread.dim() == 2:
+                    rounded[channel].mul_(spread[channel]).add_(shift[channel])
                 torch.sub(x[channel], rounded[channel], out=errors[channel])
         return rounded
 

@@ -40,15 +40,16 @@ def build(device: str) -> None:
 
 def round_to_points(x: Tensor, shift: Tensor | None, spread: Tensor, lookup: Lookup) -> Tensor:
     """As :func:`dfsq.quantizers.lookup.round_to_points`."""
-    bins = lookup.universal.bins
+    bins, of_pixels = lookup.universal.bins, spread.dim() == 2
     if len(lookup.values) > COMPARED:
-        table = restored(lookup.table.T, shift, spread).T.reshape(-1)
-        result: Tensor = _compiled(_look_up)(x, shift, spread, table, bins)
+        table = lookup.table if of_pixels else restored(lookup.table.T, shift, spread).T
+        result: Tensor = _compiled(_look_up)(x, shift, spread, table.reshape(-1), bins)
     else:
-        levels = restored(lookup.values, shift, spread)
-        shift = torch.zeros_like(spread) if shift is None else shift
-        result = _compiled(_compare)(x, shift, spread, lookup.edges, levels, bins // 2)
-    return result
+        levels = lookup.values if of_pixels else restored(lookup.values, shift, spread)
+        low = torch.zeros_like(spread) if shift is None else shift
+        result = _compiled(_compare)(x, low, spread, lookup.edges, levels, bins // 2)
+    # Not in what is compiled, where it could be rounded once instead of twice.
+    return restored(result, shift, spread) if of_pixels else result
 
 
 def _look_up(x: Tensor, shift: Tensor | None, spread: Tensor, table: Tensor, bins: int) -> Tensor:

@@ -46,14 +46,16 @@ class Lookup:
 def round_to_points(x: Tensor, shift: Tensor | None, spread: Tensor, lookup: Lookup) -> Tensor:
     """Replace ``x`` ``(n, C)``, contiguous, by the nearest points; same shape.
 
-    ``shift`` (None for 0) and ``spread``, both ``(C,)``, normalize the channels to −1…1.
+    ``shift`` (None for 0) and ``spread``, both ``(C,)`` or those of every pixel ``(n, C)``, normalize to −1…1.
     """
     channels, bins = lookup.table.shape
-    levels = restored(lookup.table.T, shift, spread).T.reshape(-1)
+    of_pixels = spread.dim() == 2
+    levels = lookup.table if of_pixels else restored(lookup.table.T, shift, spread).T
+    levels = levels.reshape(-1)
     offset = torch.arange(0, channels * bins, bins, device=x.device, dtype=torch.int32)
     result = torch.empty_like(x)
-    step = max(1, PIECE // channels)
+    step = len(x) if of_pixels else max(1, PIECE // channels)
     for piece, to in zip(torch.split(x, step), torch.split(result, step), strict=True):
         index = bin_index(piece, shift, spread, bins) + offset
         torch.index_select(levels, 0, index.view(-1), out=to.view(-1))
-    return result
+    return restored(result, shift, spread) if of_pixels else result

@@ -5,14 +5,14 @@ import pytest
 import torch
 from torch import nn
 
-from calibration import OnePass, PatchStream, quantize, recipe
+from calibration import OnePass, PatchStream, Sequential, quantize, recipe
 from calibration.observer import HistogramObserver
 from calibration.planning import plan_layers
 from dfsq import load, save
 from dfsq.errors import ImageError, UsageError
 from dfsq.images.files import write_png
 from dfsq.model import SRModel
-from dfsq.nn import SubsetQuantizer, quantized_layers
+from dfsq.nn import Operand, Place, SubsetQuantizer, quantized_layers
 from dfsq.quantizers.universal import UniversalSet
 from dfsq.quantizers.weights import UniformWeight
 
@@ -101,19 +101,21 @@ def test_inputs_after_a_relu_are_known_to_be_non_negative(small_model: SRModel) 
     assert signed == {name: name.endswith("body.0") for name in small_model.body}
 
 
-def test_histograms_do_not_depend_on_batches_or_their_order() -> None:
+@pytest.mark.parametrize("block", [None, 8])
+def test_histograms_do_not_depend_on_batches_or_their_order(block: int | None) -> None:
     x = torch.randn(6, 4, 10, 10, generator=torch.Generator().manual_seed(0))
     x[:3] = x[:3].relu()  # non-negative until the fourth sample
     results = []
     for parts in ([x], list(x.split(1)), [x[4:], x[:4]]):
-        observer = HistogramObserver(UniversalSet(), 1)
+        observer = HistogramObserver(UniversalSet(), 1, block)
         for part in parts:
             observer.observe(part)
         results.append(observer.histogram())
         assert observer.signed
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
-    assert results[0].sum(1).tolist() == [600] * 4
+    if block is None:
+        assert results[0].sum(1).tolist() == [600] * 4
 
 
 def test_histogram_of_a_worked_example() -> None:
@@ -122,6 +124,28 @@ def test_histogram_of_a_worked_example() -> None:
     observer.observe(torch.tensor([-2.0, 0.0, 1.0, 1.0]).view(1, 1, 2, 2))
     histogram = observer.histogram()[0]
     assert {int(b): int(histogram[b]) for b in histogram.nonzero()[:, 0]} == {0: 1, 2048: 1, 3072: 2}
+
+
+def test_blocks_count_by_the_square_of_their_spread() -> None:
+    # Two blocks, of spread 2 and 1/2: a quarter of the larger, 4/16, so 256 and 16 a value.
+    x = torch.zeros(1, 1, 8, 16)
+    x[0, 0, 0, 0], x[0, 0, 0, 8] = 2.0, 0.5
+    observer = HistogramObserver(UniversalSet(), 1, 8)
+    observer.observe(x)
+    histogram = observer.histogram()[0]
+    found = {int(each): int(histogram[each]) for each in histogram.nonzero()[:, 0]}
+    assert found == {2048: 63 * (256 + 16), 4095: 256 + 16}
+    assert observer.spread().tolist() == [2.0]
+
+
+def test_blocks_are_for_maps_alone() -> None:
+    recipe = Sequential(block=8)
+    layers: list[tuple[nn.Module, int | None]] = [(nn.Conv2d(4, 4, 3), 8), (nn.Linear(4, 4), None), (Place(4), 8)]
+    for layer, expected in [*layers, (Operand(4), None)]:
+        observer = recipe.observer(layer)
+        observer.observe(torch.randn(2, 4, 4, 4))
+        quantizer = recipe.input_quantizer(layer, observer, 4, None)
+        assert quantizer.block == expected
 
 
 def test_linear_layers_are_quantized_along_their_last_axis() -> None:

@@ -86,10 +86,10 @@ def test_compensation_chooses_the_method_and_a_file_the_seed(dfsq: Callable) -> 
 
 
 def test_layers_outside_the_body_can_stay_in_full_precision(dfsq: Callable) -> None:
-    assert dfsq(*QUICK, "-o", "a.safetensors", "--outside-bits", "full", "--headroom", "none").code == 0
+    assert dfsq(*QUICK, "-o", "a.safetensors", "--outside-bits", "full", "--headroom", "none", "--block", "none").code == 0
     header = read_header(Path("a.safetensors"))
     assert all(name.startswith("body.") for name in header["layers"])
-    assert (header["recipe"]["outside_bits"], header["recipe"]["headroom"]) == (None, None)
+    assert [header["recipe"][each] for each in ("outside_bits", "headroom", "block")] == [None] * 3
 
 
 def test_lr_images_are_not_downscaled(dfsq: Callable) -> None:

@@ -21,6 +21,7 @@ def kinds() -> dict[str, InputQuantizer]:
     return {
         "signed": SubsetQuantizer(points(5), True, 3, UNIVERSAL, 1),
         "with a limit": SubsetQuantizer(points(5), True, 3, UNIVERSAL, 1, limit=torch.full((5,), 0.7)),
+        "in blocks": SubsetQuantizer(points(5), True, 3, UNIVERSAL, 1, block=16),  # one of them
         "non-negative": SubsetQuantizer(points(5).abs().sort(1).values, False, 3, UNIVERSAL, 1),
         "fixed": SubsetQuantizer(points(5), True, 3, UNIVERSAL, 1, fixed=fixed),
         "of the tensor": SubsetQuantizer(points(1), True, 3, UNIVERSAL, 1, fixed=torch.tensor([0.1, 2.0])),

@@ -52,6 +52,16 @@ static int run(const Quantizer *q, long n, int threads, float outlier) {
     return code;
 }
 
+/* What quantize_blocks() returns for a map; -2: memory_of_blocks() had refused. */
+static int run_blocks(const Quantizer *q, long height, long width, long side, int threads) {
+    const long needed = memory_of_blocks(q, side, threads), count = height * width * q->channels;
+    if (needed < 0) return -2;
+    float *const x = floats(count), *const out = floats(count), *const own = floats(needed);
+    const int code = quantize_blocks(q, height, width, side, x, out, own, threads);
+    free(x), free(out), free(own);
+    return code;
+}
+
 static int failures = 0;
 
 static void expect(const char *what, long value, int code, int expected) {
@@ -72,6 +82,21 @@ int main(void) {
                     expect("channels", channels[c], run(&q, n * threads, threads, outliers[o]), 0);
                 release(&q);
             }
+    for (int c = 0; c < 12; c++)
+        for (int way = 0; way < 16; way++) {
+            const Quantizer q = quantizer(channels[c], 4, way & 1, way & 2, 0, way & 4, way & 8);
+            const long sizes[][2] = {{1, 1}, {8, 8}, {3, 19}, {17, 9}, {16, 24}};
+            for (int i = 0; i < 5; i++)
+                for (long side = 8; side < 14; side += 5)
+                    expect("side", side, run_blocks(&q, sizes[i][0], sizes[i][1], side, 1 + way % 3), 0);
+            expect("side", 7, run_blocks(&q, 8, 8, 7, 1), -2);
+            expect("height", 0, run_blocks(&q, 0, 8, 8, 1), -1);
+            expect("width", 0, run_blocks(&q, 8, 0, 8, 1), -1);
+            release(&q);
+        }
+    const Quantizer fixed = quantizer(8, 4, 1, 1, 1, 0, 0);
+    expect("fixed", 1, run_blocks(&fixed, 8, 8, 8, 1), -2);
+    release(&fixed);
     const int outside[] = {8, -1, 32767, -32768, INT_MAX, INT_MIN};
     for (int i = 0; i < 6; i++)
         for (int at = 0; at < 8; at += 7) {

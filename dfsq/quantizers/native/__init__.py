@@ -33,17 +33,24 @@ def build() -> None:
     """Compile and load the code. Raises RuntimeError where there is no C compiler, or it fails."""
     global library
     loaded = compiled(__name__, "kernel.c")
-    address, pixels, threads = ctypes.c_void_p, ctypes.c_long, ctypes.c_int
-    loaded.memory.argtypes, loaded.memory.restype = (address, threads), ctypes.c_long
-    loaded.quantize.argtypes = (address, pixels, address, address, address, threads)
-    loaded.quantize.restype = threads
+    quantizer, address, pixels, threads = ctypes.POINTER(_Quantizer), ctypes.c_void_p, ctypes.c_long, ctypes.c_int
+    loaded.memory.argtypes = (quantizer, threads)
+    loaded.memory_of_blocks.argtypes = (quantizer, pixels, threads)
+    loaded.memory.restype = loaded.memory_of_blocks.restype = pixels
+    loaded.quantize.argtypes = (quantizer, pixels, address, address, address, threads)
+    loaded.quantize_blocks.argtypes = (quantizer, pixels, pixels, pixels, address, address, address, threads)
+    loaded.quantize.restype = loaded.quantize_blocks.restype = threads
     library = loaded
 
 
 def available(samples: Tensor) -> bool:
     """Whether ``samples`` ``(N, n, C)`` can be quantized here: the code is built, they are in memory, and not tiny."""
-    suited = samples.device.type == "cpu" and samples.dtype == torch.float32 and samples.shape[1] >= _LEAST
-    return library is not None and suited
+    return ready_for(samples) and samples.shape[1] >= _LEAST
+
+
+def ready_for(x: Tensor) -> bool:
+    """Whether the code is built, and ``x`` what it works on: float32 in memory."""
+    return library is not None and x.device.type == "cpu" and x.dtype == torch.float32
 
 
 def quantize(
@@ -60,12 +67,53 @@ def quantize(
     ``order`` and ``shares``: those of :class:`dfsq.nn.ErrorFeedback`, or None. Raises ValueError for tensors that do
     not fit together, for C takes their lengths on trust.
     """
-    if library is None:
-        raise RuntimeError("the C code has not been built")
     count, n, channels = samples.shape
-    points, bins = len(lookup.values), lookup.universal.bins
     if n < _LEAST:
         raise ValueError(f"a sample has {n} pixels; the C code takes {_LEAST} or more")
+    quantizer = _quantizer(channels, signed, lookup, fixed, limit, order, shares)
+    _address("samples", samples, torch.float32, count, n, channels)
+    threads = min(torch.get_num_threads(), n // _LEAST)
+    memory = _memory(_loaded().memory(quantizer, threads), quantizer)
+    result = torch.empty_like(samples)
+    for sample, to in zip(samples, result, strict=True):
+        if _loaded().quantize(quantizer, n, sample.data_ptr(), to.data_ptr(), memory.data_ptr(), threads):
+            raise ValueError(f"{n} pixels for {threads} threads: impossible")
+    return result
+
+
+def quantize_blocks(
+    maps: Tensor,
+    side: int,
+    signed: bool,
+    lookup: Lookup,
+    limit: Tensor | None,
+    order: Tensor | None,
+    shares: Tensor | None,
+) -> Tensor:
+    """As :func:`quantize`, for ``maps`` ``(N, H, W, C)``, contiguous, blocks of ``side`` pixels each by themselves."""
+    count, height, width, channels = maps.shape
+    quantizer = _quantizer(channels, signed, lookup, None, limit, order, shares)
+    _address("maps", maps, torch.float32, count, height, width, channels)
+    threads = torch.get_num_threads()
+    memory = _memory(_loaded().memory_of_blocks(quantizer, side, threads), quantizer)
+    result = torch.empty_like(maps)
+    for each, to in zip(maps, result, strict=True):
+        addresses = (each.data_ptr(), to.data_ptr(), memory.data_ptr())
+        if _loaded().quantize_blocks(quantizer, height, width, side, *addresses, threads):
+            raise ValueError(f"a map of {height}×{width} pixels: impossible")
+    return result
+
+
+def _quantizer(
+    channels: int,
+    signed: bool,
+    lookup: Lookup,
+    fixed: Tensor | None,
+    limit: Tensor | None,
+    order: Tensor | None,
+    shares: Tensor | None,
+) -> _Quantizer:
+    points, bins = len(lookup.values), lookup.universal.bins
     addresses = (
         _address("values", lookup.values, torch.float32, points, channels),
         _address("edges", lookup.edges, torch.float32, points - 1, channels) if points <= COMPARED else None,
@@ -75,18 +123,21 @@ def quantize(
         None if order is None else _address("order", order, torch.int32, channels),
         None if shares is None else _address("shares", shares, torch.float32, channels, channels),
     )
-    _address("samples", samples, torch.float32, count, n, channels)
-    quantizer = ctypes.byref(_Quantizer(channels, points, bins, signed, *addresses, EPSILON))
-    threads = min(torch.get_num_threads(), n // _LEAST)
-    needed = library.memory(quantizer, threads)
-    if needed < 0:
+    return _Quantizer(channels, points, bins, signed, *addresses, EPSILON)
+
+
+def _memory(floats: int, quantizer: _Quantizer) -> Tensor:
+    """So many ``floats`` to work in; negative where the C code refuses ``quantizer``."""
+    if floats < 0:
+        channels, points = quantizer.channels, quantizer.points
         raise ValueError(f"{channels} channels, {points} points, or an order that leaves the channels: impossible")
-    memory = torch.empty(needed)
-    result = torch.empty_like(samples)
-    for sample, to in zip(samples, result, strict=True):
-        if library.quantize(quantizer, n, sample.data_ptr(), to.data_ptr(), memory.data_ptr(), threads):
-            raise ValueError(f"{n} pixels for {threads} threads: impossible")
-    return result
+    return torch.empty(floats)
+
+
+def _loaded() -> ctypes.CDLL:
+    if library is None:
+        raise RuntimeError("the C code has not been built")
+    return library
 
 
 def _address(name: str, tensor: Tensor, dtype: torch.dtype, *shape: int) -> int:

@@ -73,22 +73,37 @@ static void merge(const Wide *a, const Wide *b, long channels) {
     }
 }
 
-/* Shift, spread, edges and levels, from what was seen of n pixels. */
+/* What does not depend on the sample. */
+static void prepare_edges(const Quantizer *q, const Wide *w) {
+    for (long i = 0; q->edges && i + 1 < q->points; i++)
+        for (long c = 0; c < w->width; c++) w->edges[i * w->width + c] = q->edges[i * q->channels + c % q->channels];
+}
+
+/* Repeats the first channels of a row of width values. */
+static void repeat(const Wide *w, long channels, float *row) {
+    for (long c = channels; c < w->width; c++) row[c] = row[c - channels];
+}
+
+/* Shift, spread and levels, from what was seen of n pixels. */
 static void prepare(const Quantizer *q, const Wide *w, long n) {
-    for (long c = 0; c < w->width; c++) {
-        const long channel = c % q->channels;
-        if (q->fixed)
-            w->shift[c] = q->fixed[channel], w->spread[c] = q->fixed[q->channels + channel];
-        else {
-            const float shift = q->is_signed ? (float)(w->sum[channel] / n) : 0;
-            const float above = w->highest[channel] - shift, below = shift - w->lowest[channel];
-            const float spread = (above > below ? above : below) + q->epsilon;
-            w->shift[c] = shift, w->spread[c] = q->limit && spread > q->limit[channel] ? q->limit[channel] : spread;
-            if (isnan(w->sum[channel])) w->spread[c] = NAN; /* comparisons have lost it */
+    for (long c = 0; c < q->channels; c++) {
+        if (q->fixed) {
+            w->shift[c] = q->fixed[c], w->spread[c] = q->fixed[q->channels + c];
+            continue;
         }
-        for (long i = 0; q->edges && i < q->points; i++) {
-            w->levels[i * w->width + c] = q->values[i * q->channels + channel] * w->spread[c] + w->shift[c];
-            if (i) w->edges[(i - 1) * w->width + c] = q->edges[(i - 1) * q->channels + channel];
-        }
+        const float shift = q->is_signed ? (float)(w->sum[c] / n) : 0;
+        const float above = w->highest[c] - shift, below = shift - w->lowest[c];
+        const float spread = (above > below ? above : below) + q->epsilon;
+        w->shift[c] = shift, w->spread[c] = q->limit && spread > q->limit[c] ? q->limit[c] : spread;
+        if (isnan(w->sum[c])) w->spread[c] = NAN; /* comparisons have lost it */
+    }
+    repeat(w, q->channels, w->shift);
+    repeat(w, q->channels, w->spread);
+    for (long i = 0; q->edges && i < q->points; i++) {
+        const float *restrict values = q->values + i * q->channels, *restrict shift = w->shift, *restrict spread = w->spread;
+        float *restrict levels = w->levels + i * w->width;
+#pragma omp simd
+        for (long c = 0; c < q->channels; c++) levels[c] = values[c] * spread[c] + shift[c];
+        repeat(w, q->channels, levels);
     }
 }

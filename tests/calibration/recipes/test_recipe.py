@@ -18,6 +18,7 @@ DEPENDENT: list[tuple[type[Recipe], str, Any, dict[str, Any], bool]] = [
     *((OnePass, "restarts", 7, {"selector": each}, each == "kmeans") for each in GRIDS + POINTS),
     *((OnePass, "universal", "even", {"selector": each}, each == "exact") for each in GRIDS + POINTS),
     *((Trained, "headroom", 2.0, {"ranges": each}, each == "sample") for each in ("sample", "fixed")),
+    *((Trained, "block", 16, {"ranges": each}, each == "sample") for each in ("sample", "fixed")),
     *((Trained, "target_share", 0.5, {"objective": each}, each == "target") for each in ("output", "target")),
     *((FixedRanges, "restarts", 7, {"selector": each}, each == "kmeans") for each in GRIDS + POINTS),
     *((FixedRanges, "float_share", 0.5, {"selector": each}, each in GRIDS) for each in GRIDS + POINTS),

@@ -26,7 +26,7 @@ LAYERS = {
 
 
 def quantizer_for(ranges: str, x: Tensor, axis: int, bits: int, feedback: bool = False) -> SubsetQuantizer:
-    """Selected points for ``x``, in ``fixed`` ranges or in those of every ``sample``."""
+    """Selected points for ``x``, in ``fixed`` ranges, in those of every ``sample``, or of its ``blocks``."""
     errors = None
     if feedback:
         mixing = torch.randn(x.shape[axis], 40).double()
@@ -34,11 +34,13 @@ def quantizer_for(ranges: str, x: Tensor, axis: int, bits: int, feedback: bool =
     if ranges == "fixed":
         static = StaticObserver(axis)
         static.observe(x)
-        return static.quantizer(bits, UNIVERSAL, errors)
-    observer = HistogramObserver(UNIVERSAL, axis)
+        return static.quantizer(bits, UNIVERSAL, lambda _: errors)
+    block = 16 if ranges == "blocks" and axis == 1 else None
+    observer = HistogramObserver(UNIVERSAL, axis, block)
     observer.observe(x)
     points = select("exact", observer.histogram(), UNIVERSAL, bits, restarts=1, seed=0)
-    return SubsetQuantizer(points, observer.signed, bits, UNIVERSAL, axis, 0.9 * observer.spread(), errors)
+    limit = 0.9 * observer.spread()
+    return SubsetQuantizer(points, observer.signed, bits, UNIVERSAL, axis, limit, errors, block=block)
 
 
 def points_for(x: Tensor, axis: int, bits: int, ranges: str = "fixed") -> TrainedPoints:
@@ -54,7 +56,7 @@ def disturb(module: nn.Module) -> None:
 
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("method", ["subset", "minmax"])
-@pytest.mark.parametrize("ranges", ["fixed", "sample"])
+@pytest.mark.parametrize("ranges", ["fixed", "sample", "blocks"])
 @pytest.mark.parametrize("bits", [2, 4])
 def test_a_frozen_layer_does_what_the_trained_one_did(kind: str, method: str, ranges: str, bits: int) -> None:
     layer, x = LAYERS[kind]()
@@ -70,12 +72,15 @@ def test_a_frozen_layer_does_what_the_trained_one_did(kind: str, method: str, ra
     stored = frozen.input_quantizer
     assert isinstance(stored, SubsetQuantizer)
     assert torch.equal(frozen.quantized_weight.dequantize(), frozen.weight)
-    for part in [x] if ranges == "fixed" else x.split(1):
+    alike = {"fixed": [x], "sample": x.split(1), "blocks": x.split(1)}[ranges]
+    if ranges == "blocks" and axis == 1:
+        alike = [each[..., :16, :16] for each in alike]
+    for part in alike:
         assert all(len(channel.unique()) <= 2**bits for channel in stored(part).movedim(axis, 0).flatten(1))
 
 
 @pytest.mark.parametrize("kind", LAYERS)
-@pytest.mark.parametrize("ranges", ["fixed", "sample"])
+@pytest.mark.parametrize("ranges", ["fixed", "sample", "blocks"])
 @pytest.mark.parametrize("positive", [False, True])
 @pytest.mark.parametrize("feedback", [False, True])
 def test_points_start_as_they_were_selected(kind: str, ranges: str, positive: bool, feedback: bool) -> None:
