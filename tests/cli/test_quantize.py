@@ -86,7 +86,8 @@ def test_compensation_chooses_the_method_and_a_file_the_seed(dfsq: Callable) -> 
 
 
 def test_layers_outside_the_body_can_stay_in_full_precision(dfsq: Callable) -> None:
-    assert dfsq(*QUICK, "-o", "a.safetensors", "--outside-bits", "full", "--headroom", "none", "--block", "none").code == 0
+    options = ("--outside-bits", "full", "--headroom", "none", "--block", "none")
+    assert dfsq(*QUICK, "-o", "a.safetensors", *options).code == 0
     header = read_header(Path("a.safetensors"))
     assert all(name.startswith("body.") for name in header["layers"])
     assert [header["recipe"][each] for each in ("outside_bits", "headroom", "block")] == [None] * 3
