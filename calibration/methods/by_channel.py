@@ -86,8 +86,8 @@ class ByChannel(Planned):
         """What the method does, in a few words."""
         inputs = "evenly spaced points" if self.evenly(self.a_bits) else f"{self.selector} selection"
         weights = "mse" if self.weights == "subset" and self.evenly(self.w_bits) else self.weights
-        parts = [inputs, f"{weights} weights"]
-        return ", ".join(parts + ["compensation"] * self.compensates + ["feedback"] * self.feedback)
+        parts = [inputs, f"{weights} weights"] + ["compensation"] * self.compensates + ["feedback"] * self.feedback
+        return ", ".join(parts + [f"blocks of {self.block}×{self.block}"] * (self.block is not None))
 
     def changed(self, **changes: Any) -> Recipe:
         """The recipe with ``changes``, of which ``compensation`` chooses between one pass and the sequential method."""

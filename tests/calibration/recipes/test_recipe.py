@@ -108,8 +108,8 @@ def test_two_methods_of_one_name_are_refused() -> None:
 @pytest.mark.parametrize(
     ("name", "phrase"),
     [
-        ("fast", "exact selection, subset weights"),
-        ("accurate", "exact selection, subset weights, compensation, feedback"),
+        ("fast", "exact selection, subset weights, blocks of 8×8"),
+        ("accurate", "exact selection, subset weights, compensation, feedback, blocks of 8×8"),
         ("paper", "kmeans selection, minmax weights"),
         ("mse", "fixed ranges, mse selection, mse weights"),
         ("int8", "equalized integers for openvino, compensation"),
