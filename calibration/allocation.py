@@ -87,9 +87,8 @@ def mixed_precision(
     Layers that ``recipe.layer_bits`` names, and those that no image reaches, keep theirs and do not count.
     """
     assert recipe.avg_bits is not None
-    widths = range(
-        max(MIN_BITS, math.floor(recipe.avg_bits) - REACH), min(MAX_BITS, math.ceil(recipe.avg_bits) + REACH) + 1
-    )
+    least, most = math.floor(recipe.avg_bits) - REACH, math.ceil(recipe.avg_bits) + REACH
+    widths = [bits for bits in range(max(MIN_BITS, least), min(MAX_BITS, most) + 1) if recipe.has_points(bits)]
     fixed = [pattern for pattern, _ in recipe.layer_bits]
     names = [
         name

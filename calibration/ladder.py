@@ -136,9 +136,9 @@ def _more_bits(run: Calibration, names: Sequence[str], progress: Progress) -> di
     sensitivities, images = _reactions(run, progress)
     names = [name for name in names if name in sensitivities]
     lowest = min((_least_bits(run.plan[name]) for name in names), default=MAX_BITS)
-    highest = MAX_BITS
-    while highest > lowest and not run.recipe.has_points(highest):
-        highest -= 1
+    highest = lowest
+    while highest < MAX_BITS and run.recipe.has_points(highest + 1):
+        highest += 1
     progress("Predicting errors", 0, 0)
     names = [name for name in names if _least_bits(run.plan[name]) < highest]
     found = choices(run.model, names, images, sensitivities, run.recipe, range(lowest, highest + 1))

@@ -141,12 +141,12 @@ class Planned(Recipe):
 
     def check_points(self) -> None:
         """Raise :class:`UsageError` where there are fewer points than the bits ask for."""
-        most = max([self.w_bits, self.a_bits, *(bits for _, bits in self.layer_bits)])
-        if not self.has_points(most):
-            raise UsageError(
-                f"{most} bits need {2**most} points, but {self.universal_set.words} words make only "
-                f"{self._points(most)}; use more words"
-            )
+        for each in (self.w_bits, self.a_bits, *(bits for _, bits in self.layer_bits)):
+            if not self.has_points(each):
+                raise UsageError(
+                    f"{each} bits need {2**each} points, but {self.universal_set.words} words make only "
+                    f"{self._points(each)}; use more words"
+                )
 
     def _points(self, bits: int) -> int:
         universal = self.universal_set

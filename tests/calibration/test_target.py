@@ -66,9 +66,11 @@ def same(one: SRModel, other: SRModel) -> None:
         assert torch.equal(one(LR), other(LR))
 
 
+_ROUGH: dict[str, Any] = {"words": 2, "block": None}
+"""What leaves much to gain by more bits."""
 RECIPES: dict[str, Callable[..., calibration.Recipe]] = {
-    name: lambda name=name, words=words, **changes: calibration.recipe(name, w_bits=2, a_bits=2, **words, **changes)
-    for name, words in (("fast", {"words": 2}), ("accurate", {"words": 2}), ("minmax", {}))
+    name: lambda name=name, rough=rough, **changes: calibration.recipe(name, w_bits=2, a_bits=2, **rough, **changes)
+    for name, rough in (("fast", _ROUGH), ("accurate", _ROUGH), ("minmax", {}))
 }
 
 

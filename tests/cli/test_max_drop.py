@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dfsq.artifact import read_header
 
-ROUGH = ("--bits", "2", "--words", "2", "--scope", "all", "--outside-bits", "2")
+ROUGH = ("--bits", "2", "--words", "2", "--scope", "all", "--outside-bits", "2", "--block", "none")
 QUICK = ("quantize", "model.pth", "--patches", "4", "--patch-size", "64", "--calib", "photos", *ROUGH)
 
 

@@ -117,3 +117,18 @@ def test_two_methods_of_one_name_are_refused() -> None:
 )
 def test_phrases(name: str, phrase: str) -> None:
     assert recipe(name).phrase() == phrase
+
+
+@pytest.mark.parametrize("words", range(1, 6))
+def test_no_width_without_enough_points_is_accepted(words: int) -> None:
+    accepted = []
+    for w_bits, a_bits in itertools.product(range(2, 9), repeat=2):
+        try:
+            found = OnePass(words=words, w_bits=w_bits, a_bits=a_bits)
+        except UsageError as error:
+            assert "use more words" in str(error)
+            continue
+        assert found.has_points(w_bits) and found.has_points(a_bits)
+        accepted.append((w_bits, a_bits))
+    assert (2, 2) in accepted
+    assert ((5, 6) in accepted) == (words > 2)  # 29 points of two words, but 65 that are evenly spaced
