@@ -141,8 +141,9 @@ class Planned(Recipe):
 
     def check_points(self) -> None:
         """Raise :class:`UsageError` where there are fewer points than the bits ask for."""
-        for each in (self.w_bits, self.a_bits, *(bits for _, bits in self.layer_bits)):
-            if not self.has_points(each):
+        outside = self.outside_bits if self.scope == "all" else None  # else only weights have so many
+        for each in (self.w_bits, self.a_bits, outside, *(bits for _, bits in self.layer_bits)):
+            if each is not None and not self.has_points(each):
                 raise UsageError(
                     f"{each} bits need {2**each} points, but {self.universal_set.words} words make only "
                     f"{self._points(each)}; use more words"

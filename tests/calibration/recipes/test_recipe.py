@@ -131,4 +131,9 @@ def test_no_width_without_enough_points_is_accepted(words: int) -> None:
         assert found.has_points(w_bits) and found.has_points(a_bits)
         accepted.append((w_bits, a_bits))
     assert (2, 2) in accepted
+    for bits in range(2, 9):
+        if not OnePass(words=words, w_bits=2, a_bits=2).has_points(bits):
+            OnePass(words=words, w_bits=2, a_bits=2, outside_bits=bits)
+            with pytest.raises(UsageError, match="use more words"):
+                OnePass(words=words, w_bits=2, a_bits=2, outside_bits=bits, scope="all")
     assert ((5, 6) in accepted) == (words > 2)  # 29 points of two words, but 65 that are evenly spaced
