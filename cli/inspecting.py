@@ -80,11 +80,9 @@ def print_levels(model: SRModel, layer: str) -> None:
     if not isinstance(quantizer, SubsetQuantizer):
         print_lines(f"{layer}: {quantizer.bits} bits, evenly spaced")
         return
-    points, units = quantizer.universal.values(quantizer.points), "in units of each channel's spread"
-    if quantizer.fixed is not None:
-        shift, spread = quantizer.fixed.view(2, -1, 1)
-        points, units = points * spread + shift, "the same for every image"
-    rows = [(str(index), " ".join(f"{value:+.4f}" for value in row)) for index, row in enumerate(points.tolist())]
+    units = f"in units {quantizer.units}" if quantizer.fixed is None else "the same for every image"
+    levels_of = enumerate(quantizer.levels().tolist())
+    rows = [(str(index), " ".join(f"{value:+.4f}" for value in row)) for index, row in levels_of]
     if len(rows) == 1:
         rows = [("all", rows[0][1])]
     print_table(f"{layer}: quantization points, {units}", ("channel", "points"), rows)

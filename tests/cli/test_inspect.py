@@ -96,6 +96,14 @@ def test_points_in_ranges_that_are_fixed(dfsq: Callable, artifact: str, shape: t
     assert lines[0].split("│")[1].strip() == ("0" if rows == 8 else "all")
 
 
+def test_points_of_blocks_say_so(dfsq: Callable, artifact: str) -> None:
+    model = api.load(artifact)
+    model.net.get_submodule("body.0.body.2").input_quantizer.block = 24
+    save(model, "blocks.safetensors")
+    out = dfsq("inspect", "blocks.safetensors", "--layer", "body.0.body.2").out
+    assert "in units of each channel's spread in blocks of 24×24" in " ".join(out.split())
+
+
 def test_json(dfsq: Callable, artifact: str) -> None:
     document = json.loads(dfsq("inspect", artifact, "--json").out)
     assert document["architecture"] == "edsr"
