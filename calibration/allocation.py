@@ -17,7 +17,7 @@ import torch
 from scipy.optimize import Bounds, LinearConstraint, milp
 from torch import Tensor
 
-from calibration.compensation import Moments, weights_of_errors
+from calibration.compensation import weights_of_errors
 from calibration.given import rows_of
 from calibration.layers import Layer, LayerBits, Rounding
 from calibration.observer import HistogramObserver
@@ -138,7 +138,9 @@ class _View:
         self._observer = HistogramObserver(recipe.universal_set, channel_axis(layer))
         # The sums of squared spreads, as the input turns out to be signed or not.
         self._squares = {signed: torch.zeros((), dtype=torch.float64) for signed in (True, False)}
-        self._moments = [Moments(layer.weight[0].numel()) for _ in range(getattr(layer, "groups", 1))]
+        size, groups = layer.weight[0].numel(), getattr(layer, "groups", 1)
+        self._hessians = torch.zeros(groups, size, size, dtype=torch.float64)
+        self._rows = 0
         self._elements = 0
 
     def see(self, x: Tensor) -> None:
@@ -149,8 +151,9 @@ class _View:
                 self._squares[signed] = self._squares[signed] + spread.double().square().cpu()
         self._elements += x.numel()
         for one in torch.split(x, 1):
-            for moments, rows in zip(self._moments, rows_of(self._layer, one), strict=True):
-                moments.add(rows, rows)
+            groups = torch.stack(rows_of(self._layer, one))
+            self._hessians += (groups.transpose(1, 2) @ groups).cpu()
+            self._rows += groups.shape[1]
 
     def input_choice(self, sensitivity: Sensitivity, widths: Iterable[int]) -> Choice:
         weights = weights_of_errors(sensitivity.inputs) * self._squares[self._observer.signed] / self._observer.samples
@@ -161,7 +164,7 @@ class _View:
         bins, scale = weight_bins(self._layer.weight.detach().float(), universal)
         histogram = torch.zeros(len(bins), universal.bins, dtype=torch.int64)
         histogram.scatter_add_(1, bins.long(), torch.ones_like(bins, dtype=torch.int64))
-        inputs = torch.stack([weights_of_errors(each.mean_square()).sum() for each in self._moments])
+        inputs = torch.stack([weights_of_errors(each / self._rows).sum() for each in self._hessians])
         weights = weights_of_errors(sensitivity.outputs) * scale.square()
         weights = (weights.view(len(inputs), -1) * inputs[:, None]).flatten()
         return Choice(self._layer.weight.numel(), _errors(histogram, weights, self._recipe, widths))

@@ -24,6 +24,8 @@ All the way they learn the noise of the calibration images, and images with less
 """
 
 
+_BLOCK = 144
+"""Columns of a symmetric product that are taken together."""
 _TINY = 1e-12
 """Of the largest error: none is less, so that what is always the same has an order too."""
 _RESOLUTION = 1e-5
@@ -31,80 +33,82 @@ _RESOLUTION = 1e-5
 
 
 class Products:
-    """Sums over some rows that a layer multiplies its weights with: x in full precision and x̂ as quantized.
+    """Sums over some rows: x̂ that a layer multiplies its weights with as quantized, and W x that it gave before.
 
-    float32 ``(K, K)`` and ``(K,)``, where K is the number of weights per output channel.
+    float32. K is the number of weights per output channel, O that of output channels.
     """
 
-    def __init__(self, size: int, device: torch.device) -> None:
+    def __init__(self, outputs: int, size: int, device: torch.device) -> None:
         self.hessian = torch.zeros(size, size, device=device)
-        self.cross = torch.zeros(size, size, device=device)
-        self.sums = torch.zeros(2, size, device=device)
+        """``(K, K)``; below the diagonal alone."""
+        self.cross = torch.zeros(outputs, size, device=device)
+        """``(O, K)``."""
+        self.sums = torch.zeros(outputs, device=device), torch.zeros(size, device=device)
+        """Sums of W x and of x̂: ``(O,)`` and ``(K,)``."""
         self.count = 0
 
-    def add(self, x: Tensor, quantized: Tensor) -> None:
-        """Count rows ``(n, K)`` and their quantized counterparts."""
-        self.hessian.addmm_(quantized.T, quantized)
-        self.cross.addmm_(x.T, quantized)
-        self.sums += torch.stack([x.sum(0), quantized.sum(0)])
-        self.count += len(x)
+    def add(self, outputs: Tensor, quantized: Tensor) -> None:
+        """Count rows ``(n, O)`` of outputs without their bias, and ``(n, K)`` of quantized inputs."""
+        for start in range(0, quantized.shape[1], _BLOCK):
+            block = quantized[:, start : start + _BLOCK]
+            self.hessian[start:, start : start + _BLOCK].addmm_(quantized[:, start:].T, block)
+        self.cross.addmm_(outputs.T, quantized)
+        for sums, rows in zip(self.sums, (outputs, quantized), strict=True):
+            sums += rows.sum(0)
+        self.count += len(quantized)
 
 
 class Moments:
-    """Second moments of all rows, filled batch by batch: float64 ``(K, K)`` and ``(K,)``, on the CPU."""
+    """Second moments of all rows, filled batch by batch: float64, on the CPU. Shapes are those of :class:`Products`."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, outputs: int, size: int) -> None:
         self._hessian = torch.zeros(size, size, dtype=torch.float64)
-        self._cross = torch.zeros(size, size, dtype=torch.float64)
-        self._sums = torch.zeros(2, size, dtype=torch.float64)
+        self._cross = torch.zeros(outputs, size, dtype=torch.float64)
+        self._sums = torch.zeros(outputs, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
         self._count = 0
-
-    def add(self, x: Tensor, quantized: Tensor) -> None:
-        """Count rows ``(n, K)`` and their quantized counterparts."""
-        products = Products(len(self._hessian), x.device)
-        products.add(x, quantized)
-        self.include(products)
 
     def include(self, products: Products) -> None:
         """Count the rows of ``products``."""
-        self._hessian += products.hessian.cpu()
+        lower = products.hessian.cpu().tril()
+        self._hessian += lower + lower.tril(-1).T
         self._cross += products.cross.cpu()
-        self._sums += products.sums.cpu()
+        for sums, found in zip(self._sums, products.sums, strict=True):
+            sums += found.cpu()
         self._count += products.count
 
     @property
     def means(self) -> tuple[Tensor, Tensor]:
-        """Means of x and of x̂."""
-        return self._sums[0] / self._count, self._sums[1] / self._count
+        """Means of W x and of x̂."""
+        outputs, quantized = self._sums
+        return outputs / self._count, quantized / self._count
 
-    def mean_square(self) -> Tensor:
-        """Mean of x̂x̂ᵀ."""
-        return self._hessian / self._count
-
-    def second(self, centered: bool) -> tuple[Tensor, Tensor]:
-        """Hessian Σ x̂x̂ᵀ and cross moment Σ xx̂ᵀ; ``centered`` about the means, which a bias can make up for.
+    def second(self, weight: Tensor, centered: bool) -> tuple[Tensor, Tensor]:
+        """Hessian Σ x̂x̂ᵀ and cross moment Σ (W x)x̂ᵀ for ``weight`` W ``(O, K)``; ``centered`` about the means, which a
+        bias can make up for.
 
         Both with a ridge that grows where there are few rows for so many weights, against learning them by heart.
         """
         hessian, cross = self._hessian, self._cross
         if centered:
-            mean, quantized_mean = self.means
+            output_mean, quantized_mean = self.means
             hessian = hessian - self._count * quantized_mean.outer(quantized_mean)
-            cross = cross - self._count * mean.outer(quantized_mean)
+            cross = cross - self._count * output_mean.outer(quantized_mean)
         excess = max(0.0, len(hessian) / self._count - DAMPING)
         variance = hessian.diagonal().mean()
         # Products are taken in float32: what a nearly constant input varies by is mostly their rounding.
         unsure = _RESOLUTION * self._hessian.diagonal().mean() - variance
-        ridge = torch.eye(len(hessian), dtype=torch.float64) * torch.maximum(excess * variance, unsure)
-        return hessian + ridge, cross + ridge
+        ridge = torch.maximum(excess * variance, unsure)
+        identity = torch.eye(len(hessian), dtype=torch.float64)
+        return hessian + ridge * identity, cross + ridge * weight.double()
 
 
 def corrected(weight: Tensor, hessian: Tensor, cross: Tensor) -> Tensor:
-    """Full-precision weights ``(O, K)`` on the way from ``weight`` W to those that bring W x̂ closest to W x."""
-    ridge = _damping(hessian)
-    # W C H⁻¹, solved as Hᵀ Yᵀ = (W C)ᵀ; the ridge on both sides pulls towards the weights as they are.
-    solution: Tensor = torch.linalg.solve(hessian + ridge, (weight.double() @ (cross + ridge)).T)
-    return torch.lerp(weight.double(), solution.T, CORRECTION)
+    """Full-precision weights ``(O, K)`` on the way from ``weight`` W to those that bring their product with x̂ closest
+    to W x. ``hessian`` and ``cross`` are what :meth:`Moments.second` gives."""
+    own, ridge = weight.double(), _damping(hessian)
+    # C H⁻¹, solved as Hᵀ Yᵀ = Cᵀ; the ridge on both sides pulls towards the weights as they are.
+    solution: Tensor = torch.linalg.solve(hessian + ridge, (cross + own @ ridge).T)
+    return torch.lerp(own, solution.T, CORRECTION)
 
 
 def triangle(hessian: Tensor, order: Tensor | None = None) -> tuple[Tensor, Tensor]:

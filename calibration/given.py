@@ -56,9 +56,30 @@ class Given:
 def rows_of(layer: Layer, x: Tensor) -> list[Tensor]:
     """What every weight of ``layer`` is multiplied with, at one position in nine: ``(positions, K)`` per group."""
     if isinstance(layer, nn.Linear):
-        return [x.reshape(-1, x.shape[-1])[::SHARE]]
-    stride = (_EVERY * layer.stride[0], _EVERY * layer.stride[1])
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    padded = F.pad(x, layer._reversed_padding_repeated_twice, mode)  # "same" is other numbers on opposite sides
-    columns = F.unfold(padded, layer.kernel_size, layer.dilation, 0, stride)  # (1, C·kh·kw, positions)
+        return [_some(x)]
+    columns = F.unfold(
+        _padded(layer, x), layer.kernel_size, layer.dilation, 0, _stride(layer)
+    )  # (1, C·kh·kw, positions)
     return [each[0].T for each in columns.chunk(layer.groups, dim=1)]
+
+
+def outputs_of(layer: Layer, x: Tensor) -> list[Tensor]:
+    """What ``layer`` makes of ``x``, without its bias, at the same positions: ``(positions, O)`` per group."""
+    if isinstance(layer, nn.Linear):
+        return [F.linear(_some(x), layer.weight)]
+    made = F.conv2d(_padded(layer, x), layer.weight, None, _stride(layer), 0, layer.dilation, layer.groups)
+    return [each[0].flatten(1).T for each in made.chunk(layer.groups, dim=1)]
+
+
+def _some(x: Tensor) -> Tensor:
+    """One in nine of the positions that a linear layer is given, ``(positions, C)``."""
+    return x.reshape(-1, x.shape[-1])[::SHARE]
+
+
+def _padded(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    return F.pad(x, layer._reversed_padding_repeated_twice, mode)  # "same" is other numbers on opposite sides
+
+
+def _stride(layer: nn.Conv2d) -> tuple[int, int]:
+    return _EVERY * layer.stride[0], _EVERY * layer.stride[1]

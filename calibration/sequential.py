@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from calibration.calls import count_calls
 from calibration.compensation import Moments, Products, compensated, corrected
-from calibration.given import Given, Pairs, rows_of
+from calibration.given import Given, Pairs, outputs_of, rows_of
 from calibration.layers import Layer, LayerBits, Rounding, adapted, make_weight, round_bias
 from calibration.lockstep import Lockstep
 from calibration.models import with_own_state
@@ -103,7 +103,8 @@ def quantize_layer(
     if bits.a_bits is not None:
         quantizer = _input_quantizer(layer, given, bits.a_bits, sensitivity, rounding, extremes).to(device)
         layer = adapted(layer, quantizer)
-    moments = [Moments(layer.weight[0].numel()) for _ in range(getattr(layer, "groups", 1))]
+    rows = layer.weight.detach().flatten(1).chunk(getattr(layer, "groups", 1))
+    moments = [Moments(*each.shape) for each in rows]
     for found in given.each(partial(_products, layer, quantizer)):
         for each, products in zip(moments, found, strict=True):
             each.include(products)
@@ -112,11 +113,7 @@ def quantize_layer(
     if layer.bias is not None:
         # What rounding does to the mean of an output, its bias makes up for.
         rounded = weight.dequantize().double().flatten(1).chunk(len(moments))
-        before = layer.weight.detach().double().cpu().flatten(1).chunk(len(moments))
-        shift = [
-            one @ each.means[0] - other @ each.means[1]
-            for one, other, each in zip(before, rounded, moments, strict=True)
-        ]
+        shift = [each.means[0] - one @ each.means[1] for one, each in zip(rounded, moments, strict=True)]
         result.bias = nn.Parameter(layer.bias + torch.cat(shift).to(layer.bias), requires_grad=False)
     output_quantizer = rounding.output_quantizer(result, given.quantized(), bits)
     if output_quantizer is not None:
@@ -143,14 +140,15 @@ def _input_quantizer(
 
 def _products(layer: Layer, quantizer: InputQuantizer | None, pairs: Pairs) -> list[Products]:
     """Of what the weights of each group of ``layer`` are multiplied with."""
-    found = [Products(layer.weight[0].numel(), layer.weight.device) for _ in range(getattr(layer, "groups", 1))]
+    rows = layer.weight.flatten(1).chunk(getattr(layer, "groups", 1))
+    found = [Products(len(each), each.shape[1], each.device) for each in rows]
     for x, y in pairs:
         if quantizer is not None:
             x, y = quantizer.rescaled(x), quantizer(y)
         at_once = len(x) if isinstance(layer, nn.Linear) else 1  # what is unfolded takes nine times the memory
         for one, other in zip(torch.split(x, at_once), torch.split(y, at_once), strict=True):
-            for each, rows, quantized in zip(found, rows_of(layer, one), rows_of(layer, other), strict=True):
-                each.add(rows, quantized)
+            for each, outputs, quantized in zip(found, outputs_of(layer, one), rows_of(layer, other), strict=True):
+                each.add(outputs, quantized)
     return found
 
 
@@ -158,8 +156,8 @@ def _compensate(
     layer: Layer, moments: Sequence[Moments], bits: LayerBits, sensitivity: Sensitivity | None, rounding: Rounding
 ) -> QuantizedWeight:
     original = layer.weight.detach().double().cpu()
-    seconds = [each.second(centered=layer.bias is not None) for each in moments]
     rows = original.flatten(1).chunk(len(moments))
+    seconds = [each.second(row, layer.bias is not None) for each, row in zip(moments, rows, strict=True)]
     aims = [corrected(row, *second) for row, second in zip(rows, seconds, strict=True)]
     weight = make_weight(torch.cat(aims).reshape(original.shape).float(), bits, rounding)
     levels = weight.levels().chunk(len(moments))

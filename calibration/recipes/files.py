@@ -72,7 +72,9 @@ def recipe(name: str = DEFAULT, **changes: Any) -> Recipe:
     try:
         own = _method_of(values).of({"name": _ours(name) or Path(name).stem, **values})
     except UsageError as error:
-        raise UsageError(f"recipe {name}: {error}") from error
+        # Fields of the file, not parameters of the caller, which are those in backquotes.
+        fields = str(error).replace("`", "'")
+        raise UsageError(f"recipe {name}: {fields}") from error
     return own.changed(**changes)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from calibration import OnePass, Sequential, quantize
-from calibration.compensation import DAMPING, Moments, compensated, corrected, passed_on, triangle
+from calibration.compensation import DAMPING, Moments, Products, compensated, corrected, passed_on, triangle
 from calibration.given import rows_of
 from calibration.weights import quantize_weight
 from dfsq.errors import UsageError
@@ -22,11 +22,14 @@ def layer(outputs: int = 6, inputs: int = 12, rows: int = 500) -> tuple[Tensor, 
     return weight, x
 
 
-def moments(x: Tensor, y: Tensor) -> Moments:
-    found = Moments(x.shape[1])
+def second(weight: Tensor, x: Tensor, y: Tensor, centered: bool = False) -> tuple[Tensor, Tensor]:
+    """Second moments of outputs before, of ``x``, and inputs as quantized, ``y``."""
+    found = Moments(*weight.shape)
     for one, other in zip(x.split(100), y.split(100), strict=True):
-        found.add(one, other)
-    return found
+        products = Products(*weight.shape, x.device)
+        products.add(one @ weight.T, other)
+        found.include(products)
+    return found.second(weight, centered)
 
 
 @pytest.mark.parametrize("method", ["minmax", "mse", "subset"])
@@ -34,7 +37,7 @@ def moments(x: Tensor, y: Tensor) -> Moments:
 def test_compensation_lowers_the_error_of_the_output(method: str, bits: int) -> None:
     weight, x = layer(inputs=96)
     rounded = quantize_weight(weight, method, bits, UniversalSet())
-    hessian, _ = moments(x, x).second(centered=False)
+    hessian, _ = second(weight, x, x)
     codes = compensated(weight, rounded.levels(), hessian)
     better = rounded.levels().gather(1, codes.long())
     plain, improved = ((x @ (each - weight).T).square().sum() for each in (rounded.dequantize(), better))
@@ -45,7 +48,7 @@ def test_codes_equal_a_dense_reference() -> None:
     # The reference solves, after every rounded column, for the best remaining columns given those that are fixed.
     weight, x = layer(outputs=3, inputs=6)
     levels = torch.linspace(-3, 3, 8).expand(3, -1).contiguous()
-    hessian, _ = moments(x, x).second(centered=False)
+    hessian, _ = second(weight, x, x)
     h = hessian + torch.eye(6, dtype=torch.float64) * DAMPING * hessian.diagonal().mean()
     order = hessian.diagonal().argsort(descending=True).tolist()
     expected = torch.zeros(3, 6, dtype=torch.uint8)
@@ -66,7 +69,7 @@ def test_sensitive_outputs_are_compensated_for_by_the_others() -> None:
     weight, x = layer(outputs=8, inputs=64)
     mixing = torch.randn(4, 8)  # what follows mixes eight outputs into four values
     rounded = quantize_weight(weight, "subset", 4, UniversalSet())
-    hessian, _ = moments(x, x).second(centered=False)
+    hessian, _ = second(weight, x, x)
     errors = []
     for sensitivity in (None, (mixing.T @ mixing).double()):
         codes = compensated(weight, rounded.levels(), hessian, sensitivity)
@@ -78,7 +81,7 @@ def test_output_and_input_shares_equal_a_dense_reference() -> None:
     # One GPTQ run over all entries of the matrix as one long row, with the Kronecker product as its Hessian.
     weight, x = layer(outputs=3, inputs=5)
     levels = torch.linspace(-3, 3, 8).expand(3, -1).contiguous()
-    hessian, _ = moments(x, x).second(centered=False)
+    hessian, _ = second(weight, x, x)
     sensitivity = torch.randn(3, 3).double()
     sensitivity = sensitivity @ sensitivity.T
     (columns, to_columns), (rows, to_rows) = triangle(hessian), triangle(sensitivity)
@@ -130,7 +133,7 @@ def test_where_nothing_matters_nothing_is_passed_on() -> None:
 def test_corrected_weights_are_half_way_to_the_least_squares_solution() -> None:
     weight, x = layer(rows=3000)
     y = x + torch.randn_like(x)
-    found = corrected(weight, *moments(x, y).second(centered=False)).float()
+    found = corrected(weight, *second(weight, x, y)).float()
     best = torch.linalg.lstsq(y, x @ weight.T).solution.T
     twice_as_far = 2 * found - weight
     before, after, least = ((y @ each.T - x @ weight.T).square().sum() for each in (weight, twice_as_far, best))
@@ -139,19 +142,19 @@ def test_corrected_weights_are_half_way_to_the_least_squares_solution() -> None:
 
 def test_inputs_as_they_were_leave_the_weights_alone() -> None:
     weight, x = layer()
-    torch.testing.assert_close(corrected(weight, *moments(x, x).second(centered=True)).float(), weight)
+    torch.testing.assert_close(corrected(weight, *second(weight, x, x, centered=True)).float(), weight)
 
 
 def test_centered_moments_are_covariances() -> None:
-    _, x = layer(rows=2000)
-    hessian, _ = moments(x, x).second(centered=True)
+    weight, x = layer(rows=2000)
+    hessian, _ = second(weight, x, x, centered=True)
     torch.testing.assert_close(hessian.float() / (len(x) - 1), x.T.cov(), rtol=1e-3, atol=1e-3)
 
 
 def test_few_rows_do_not_teach_many_weights() -> None:
     weight, x = layer(inputs=96, rows=100)
     y = x + torch.randn_like(x)
-    found = corrected(weight, *moments(x, y).second(centered=False)).float()
+    found = corrected(weight, *second(weight, x, y)).float()
     _, unseen = layer(inputs=96)
     noisy = unseen + torch.randn_like(unseen)
     before, after = ((noisy @ each.T - unseen @ weight.T).square().sum() for each in (weight, found))
