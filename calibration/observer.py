@@ -11,17 +11,16 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from calibration import native
+from calibration.counting import count_blocks, count_samples
 from dfsq import distributed
-from dfsq.quantizers.blocks import cut
-from dfsq.quantizers.normalization import EPSILON, bin_index, by_sample, channel_statistics, window_statistics
+from dfsq.quantizers.normalization import EPSILON, bin_index, by_sample
 from dfsq.quantizers.universal import UniversalSet
 
 _SAMPLED = 8192
 """Values of an image that are counted at least for the histogram of a whole tensor, evenly spaced."""
 _HALF = 2**15
 """Bins on either side of zero for the values of a whole tensor."""
-_SHARES = 16
-"""Parts of the spread of a map in which those of its blocks are counted: the order of whole numbers does not matter."""
 _TINY = 2.0**-100
 """Smallest reach of these bins, for tensors of zeros."""
 
@@ -52,54 +51,36 @@ class HistogramObserver:
         """Count one batch: samples on axis 0, channels on the layer's channel axis."""
         self.samples += len(x)
         self.signed = self.signed or bool(x.amin() < 0)
-        for samples in self._samples(x):
-            self._count(samples, True)
-            if not self.signed:
-                self._count(samples, False)
+        channels = x.shape[self._channel_axis]
+        for signed in (True,) if self.signed else (True, False):
+            if signed not in self._counts:
+                self._counts[signed] = torch.zeros(self._universal.bins, channels, dtype=torch.int64, device=x.device)
+                self._spreads[signed] = torch.zeros(channels, device=x.device)
+            for largest in self._counted(x, self._counts[signed], signed):
+                self._spreads[signed] = torch.maximum(self._spreads[signed], largest)
 
-    def _samples(self, x: Tensor) -> Iterator[Tensor]:
-        """What is normalized by itself ``(N, n, C)``, some at a time: blocks of one map, or samples."""
+    def _counted(self, x: Tensor, counts: Tensor, signed: bool) -> Iterator[Tensor]:
+        """Count what is normalized by itself, some at a time: blocks of one map, or samples. Gives their spreads."""
         if self._block is not None:
+            count = native.count_blocks if native.available(x) else count_blocks
             for each in x.movedim(self._channel_axis, -1):
-                yield cut(each[None], self._block)
+                yield count(counts, each, self._block, signed)
         else:
             samples = by_sample(x, self._channel_axis)
             # Windows of transformers are samples too, and have fewer values than there are bins.
-            yield from torch.split(samples, max(1, self._universal.bins // samples.shape[1]))
-
-    def _count(self, samples: Tensor, signed: bool) -> None:
-        bins, channels = self._universal.bins, samples.shape[2]
-        if len(samples) == 1:
-            shift, spread = channel_statistics(samples[0], signed)
-        else:
-            shift, spread = window_statistics(samples, signed)
-        first = torch.arange(0, channels * bins, bins, device=samples.device, dtype=torch.int32)
-        index = bin_index(samples, shift, spread, bins) + first
-        spread = spread.view(-1, 1, channels)
-        largest = spread.amax((0, 1))
-        if self._block is None:
-            counts = torch.bincount(index.view(-1), minlength=channels * bins)
-        else:
-            shares = (spread / largest * _SHARES).ceil().to(torch.int64).square().expand_as(samples)
-            counts = torch.zeros(channels * bins, dtype=torch.int64, device=samples.device)
-            counts.index_add_(0, index.reshape(-1), shares.reshape(-1))
-        counts = counts.view(channels, bins)
-        if signed in self._counts:
-            self._counts[signed] += counts
-            self._spreads[signed] = torch.maximum(self._spreads[signed], largest)
-        else:
-            self._counts[signed], self._spreads[signed] = counts, largest
+            for some in torch.split(samples, max(1, self._universal.bins // samples.shape[1])):
+                yield count_samples(counts, some, signed)
 
     def reduce(self, device: torch.device) -> None:
         """Add up what this layer's observers in all processes have seen, on ``device``."""
         own = self._counts.get(True)
-        seen = distributed.gather((self.samples, self.signed, 0 if own is None else len(own)))
+        seen = distributed.gather((self.samples, self.signed, 0 if own is None else own.shape[1]))
         self.samples, self.signed = sum(samples for samples, _, _ in seen), any(signed for _, signed, _ in seen)
         channels = max(channels for _, _, channels in seen)
         if channels:
             counts = self._counts.get(self.signed)
             if counts is None:  # this process was given no images
-                counts = torch.zeros(channels, self._universal.bins, dtype=torch.int64, device=device)
+                counts = torch.zeros(self._universal.bins, channels, dtype=torch.int64, device=device)
                 self._spreads[self.signed] = torch.zeros(channels, device=device)
             self._counts[self.signed] = distributed.total(counts)
             self._spreads[self.signed] = distributed.largest(self._spreads[self.signed])
@@ -111,7 +92,7 @@ class HistogramObserver:
         """
         if self.signed not in self._counts:
             raise RuntimeError("the layer was never called during calibration")
-        return self._counts[self.signed].cpu()
+        return self._counts[self.signed].T.contiguous().cpu()
 
     def spread(self) -> Tensor:
         """Largest spread that any sample had, per channel: float32 ``(C,)`` on the CPU."""

@@ -8,8 +8,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from calibration.counting import SHARES
 from dfsq.quantizers import native
 from dfsq.quantizers.native.compiler import compiled
+from dfsq.quantizers.normalization import EPSILON
 
 _COLUMNS = 32
 """As in compensation.h."""
@@ -58,6 +60,22 @@ def savings(candidates: Tensor, gains: Tensor, k: int, unit: float) -> Tensor:
     return saved
 
 
+def count_blocks(counts: Tensor, image: Tensor, side: int, signed: bool) -> Tensor:
+    """As :func:`calibration.counting.count_blocks`."""
+    height, width, channels = image.shape
+    bins, threads = len(counts), torch.get_num_threads()
+    image, largest = image.contiguous(), image.new_empty(channels)
+    memory = image.new_empty(2, -(-height // side) * -(-width // side), channels)
+    addresses = (
+        _address(image, torch.float32, height, width, channels),
+        _address(counts, torch.int64, bins, channels),
+        largest.data_ptr(),
+        memory.data_ptr(),
+    )
+    _library().count_blocks(channels, height, width, side, bins, signed, EPSILON, SHARES, *addresses, threads)
+    return largest
+
+
 def _address(tensor: Tensor, dtype: torch.dtype, *shape: int) -> int:
     """Where ``tensor`` begins, if it is what C takes it for."""
     if tensor.dtype != dtype or tuple(tensor.shape) != shape or not tensor.is_contiguous() or not tensor.is_cpu:
@@ -72,5 +90,6 @@ def _library() -> ctypes.CDLL:
     size, address, threads = ctypes.c_long, ctypes.c_void_p, ctypes.c_int
     loaded.compensate.argtypes = (*[size] * 3, *[address] * 7, threads)
     loaded.save.argtypes = (*[size] * 4, *[address] * 2, ctypes.c_double, *[address] * 2, threads)
-    loaded.compensate.restype = loaded.save.restype = None
+    loaded.count_blocks.argtypes = (*[size] * 5, ctypes.c_int, *[ctypes.c_float] * 2, *[address] * 4, threads)
+    loaded.compensate.restype = loaded.save.restype = loaded.count_blocks.restype = None
     return loaded

@@ -1,5 +1,6 @@
-/* The loops of calibration that torch's operators are slow at, on a CPU in float64. */
+/* The loops of calibration that torch's operators are slow at, on a CPU. */
 #include <math.h>
 #include <string.h>
 #include "compensation.h"
+#include "counting.h"
 #include "selection.h"

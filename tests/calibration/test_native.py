@@ -7,6 +7,7 @@ import torch
 
 from calibration import native
 from calibration.compensation import compensated
+from calibration.counting import count_blocks
 from calibration.selection.exact import least_errors, select
 from dfsq.quantizers.universal import UniversalSet
 from dfsq.runtime import compiled_quantizers, without_compiled_code
@@ -49,6 +50,31 @@ def test_selections_and_their_errors_are_those_by_torch(k: int) -> None:
         expected = select(histogram, universal, k), least_errors(histogram, universal, k)
     assert torch.equal(found[0], expected[0])
     assert torch.equal(found[1], expected[1])
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize(
+    ("channels", "height", "width", "side"),
+    [(1, 1, 1, 8), (3, 8, 8, 8), (2, 9, 23, 8), (64, 16, 24, 8), (65, 10, 10, 4), (130, 17, 5, 5), (5, 4, 4, 2)],
+)
+def test_counts_of_blocks_are_those_by_torch(
+    channels: int, height: int, width: int, side: int, signed: bool, threads: int
+) -> None:
+    image = torch.randn(height, width, channels) * torch.rand(channels)
+    image[: height // 2] *= 0.01  # blocks of little spread count little
+    image[..., 0] = 0.25
+    if not signed:
+        image = image.relu()
+    counts = torch.ones(2, UniversalSet(4).bins, channels, dtype=torch.int64)  # what was counted before stays
+    usual = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        largest = native.count_blocks(counts[0], image, side, signed)
+    finally:
+        torch.set_num_threads(usual)
+    assert torch.equal(largest, count_blocks(counts[1], image, side, signed))
+    assert torch.equal(counts[0], counts[1])
 
 
 def test_what_c_would_misread_is_refused() -> None:
