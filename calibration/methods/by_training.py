@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from calibration.images import PatchStream
     from calibration.training import loop
     from dfsq.model import SRModel
+
+Score = Callable[["SRModel"], float]
+"""What a model loses on the images set aside, dB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +44,13 @@ class ByTraining(Recipe):
         return False
 
     @abstractmethod
-    def start(self, model: SRModel, patches: Sequence[Tensor], progress: Progress) -> Any:
+    def start(self, model: SRModel, patches: Sequence[Tensor], score: Score, progress: Progress) -> Any:
         """What is found once, before the first step, from LR ``patches`` ``(N, 3, h, w)`` in 0–1."""
+
+    def settled(self, start: Any) -> Self:
+        """The recipe with what it left open until :meth:`start` had found it."""
+        del start
+        return self
 
     @abstractmethod
     def trainable(

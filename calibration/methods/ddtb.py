@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from calibration.methods.by_training import ByTraining
+from calibration.methods.by_training import ByTraining, Score
 from calibration.progress import Progress
 from calibration.recipes.choice import choice
 from calibration.recipes.recipe import register
@@ -75,8 +75,9 @@ class DDTB(ByTraining):
         warm_up, halve_every = (max(1, round(each * share)) for each in (self.warm_up, self.halve_every))
         return replace(self, steps=steps, warm_up=warm_up, halve_every=halve_every)
 
-    def start(self, model: SRModel, patches: Sequence[Tensor], progress: Progress) -> Mapping[str, float]:
+    def start(self, model: SRModel, patches: Sequence[Tensor], score: Score, progress: Progress) -> Mapping[str, float]:
         """Intensity of all that is quantized, by name. Raises :class:`UsageError` where that is nothing."""
+        del score
         from calibration.ddtb.run import start
 
         return start(self, model, patches, progress)

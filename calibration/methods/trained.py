@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from calibration.methods.by_training import ByTraining
+from calibration.methods.by_training import ByTraining, Score
 from calibration.progress import Progress
 from calibration.recipes.choice import choice
 from calibration.recipes.recipe import register
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from calibration.methods.trained_network import Start, TrainedNetwork
     from dfsq.model import SRModel
 
-_RANGES = ("sample", "fixed")
+_AUTO, _SAMPLE, _FIXED = _RANGES = ("auto", "sample", "fixed")
 _OBJECTIVES = ("output", "target")
-_FIXED_UP_TO = 2
-"""Bits of activations for which fixed ranges are better: docs/accuracy.md."""
+_OPEN_UP_TO = 2
+"""Bits of activations at which fixed ranges suit some networks better: docs/accuracy.md."""
 _LARGE, _SMALL = 96, 48
-"""Crops for ranges of samples, which are those of large images, and for fixed ones: the more, the steadier a step."""
+"""Crops, and those at few bits: the more there are of them, the steadier a step."""
 
 
 @register
@@ -48,13 +48,12 @@ class Trained(ByTraining):
     )
     crop_size: int | None = choice(
         None,
-        "height and width of a crop, LR pixels; less where half of the images are smaller; null: 48 with fixed ranges, "
-        "else 96",
+        "height and width of a crop, LR pixels; less where half of the images are smaller; null: 48 at 2 bits, else 96",
         limits=limits.PATCH_SIZE,
     )
-    ranges: str | None = choice(
-        None,
-        "of activations: of every sample's channels, or fixed per channel; null: fixed at 2 bits",
+    ranges: str = choice(
+        _AUTO,
+        "of activations: of every sample's channels, or fixed per channel; auto: at 2 bits either, else of samples",
         known=_RANGES,
     )
     feedback: bool = choice(True, "round channels one after the other, errors passed on")
@@ -62,13 +61,13 @@ class Trained(ByTraining):
         1.5,
         "saturate beyond this multiple of the spread seen; null: never",
         limits=limits.HEADROOM,
-        only={"ranges": ("sample",)},
+        only={"ranges": (_AUTO, _SAMPLE)},
     )
     block: int | None = choice(
         8,
         "normalize squares of so many pixels a side, each by itself; null: whole maps",
         limits=limits.BLOCK,
-        only={"ranges": ("sample",)},
+        only={"ranges": (_AUTO, _SAMPLE)},
     )
     objective: str = choice(
         "output", "output: that in full precision; target: in the end, HR images", known=_OBJECTIVES
@@ -89,14 +88,16 @@ class Trained(ByTraining):
         return self.objective == "target"
 
     @property
-    def fixes_ranges(self) -> bool:
-        """Whether ranges of activations are fixed per channel."""
-        return self.a_bits <= _FIXED_UP_TO if self.ranges is None else self.ranges == "fixed"
+    def possible_ranges(self) -> Sequence[str]:
+        """Those to choose from: ``sample``, ``fixed``, or both."""
+        if self.ranges != _AUTO:
+            return (self.ranges,)
+        return (_SAMPLE, _FIXED) if self.a_bits <= _OPEN_UP_TO else (_SAMPLE,)
 
     def crops_for(self, model: SRModel) -> tuple[int, int]:
         """How many crops a step takes, and their height and width, LR pixels."""
         del model
-        size = self.crop_size or (_SMALL if self.fixes_ranges else _LARGE)
+        size = self.crop_size or (_SMALL if self.a_bits <= _OPEN_UP_TO else _LARGE)
         return self.batch or max(1, (_LARGE // size) ** 2), size
 
     def phrase(self) -> str:
@@ -104,11 +105,15 @@ class Trained(ByTraining):
         towards = ", the last ones towards HR images" * self.needs_hr
         return f"points and weights trained for {self.steps} steps" + towards
 
-    def start(self, model: SRModel, patches: Sequence[Tensor], progress: Progress) -> Start:
+    def start(self, model: SRModel, patches: Sequence[Tensor], score: Score, progress: Progress) -> Start:
         """The model by the sequential method, and the units in which it is trained."""
         from calibration.methods.trained_network import start
 
-        return start(self, model, patches, progress)
+        return start(self, model, patches, score, progress)
+
+    def settled(self, start: Start) -> Self:
+        """With the ranges that it starts from."""
+        return self.of({"ranges": start.ranges}, vars(self))
 
     def trainable(
         self, model: SRModel, start: Start, patches: Sequence[Tensor], precision: torch.dtype

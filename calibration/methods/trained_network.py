@@ -29,10 +29,13 @@ from dfsq.nn import QuantizedLayer, SubsetQuantizer, channel_axis, quantized_lay
 from dfsq.runtime import compiled_quantizers
 
 if TYPE_CHECKING:
+    from calibration.methods.by_training import Score
     from calibration.methods.trained import Trained
 
 _SLOWEST = 1 / 8
 """Of the rates of weights in body scope: what many bits round follows every step, but it has to get somewhere too."""
+_CLEARLY = 0.8
+"""Share of the drop of fixed ranges that those of samples have where they are still better after training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,20 +60,33 @@ class FixedStart(Sequential):
 class Start:
     """What training starts from."""
 
+    ranges: str
+    """Of activations: ``sample`` or ``fixed``."""
     model: SRModel
     """By the sequential method."""
     units: Mapping[str, tuple[Tensor | None, Tensor | None]]
     """Standard deviations of what its quantized layers are given, and make, by name."""
 
 
-def start(recipe: Trained, model: SRModel, patches: Sequence[Tensor], progress: Progress) -> Start:
-    """The model by the sequential method, and the units in which it is trained."""
-    method = FixedStart if recipe.fixes_ranges else Sequential
+def start(recipe: Trained, model: SRModel, patches: Sequence[Tensor], score: Score, progress: Progress) -> Start:
+    """The model by the sequential method, and the units in which it is trained.
+
+    Of ranges that the recipe leaves open, those of samples where they lose less by far: fixed ones gain more.
+    """
+    found = [_started(each, recipe, model, patches, progress) for each in recipe.possible_ranges]
+    if len(found) == 1:
+        return found[0]
+    sample, fixed = found
+    return sample if score(sample.model) < _CLEARLY * score(fixed.model) else fixed
+
+
+def _started(ranges: str, recipe: Trained, model: SRModel, patches: Sequence[Tensor], progress: Progress) -> Start:
+    method = FixedStart if ranges == "fixed" else Sequential
     usual = method(**{name: value for name, value in vars(recipe).items() if name in method.choices()})
     with compiled_quantizers(patches[0].device.type):
         run = Calibration(model, patches, usual, progress)
         found = run.quantized(run.plan, progress)
-        return Start(found, deviations(found, patches))
+        return Start(ranges, found, deviations(found, patches))
 
 
 class TrainedNetwork:

@@ -61,15 +61,15 @@ def train(
         device=device,
     )
     precision = dtype_of(recipe.precision, device)
-    start = recipe.start(model, patches, progress)
     guard = Guard(model, held_out, progress)
+    start = recipe.start(model, patches, guard.drop, progress)
     store = None if sitting.state is None else Store(sitting.state, _identity(recipe, model, crops, sitting))
     if store is not None and not sitting.resume:
         store.remove()
-    chosen = recipe
+    chosen = recipe.settled(start)
     if sitting.minutes is not None:
         earlier = None if store is None else store.load()
-        chosen = recipe.with_steps(
+        chosen = chosen.with_steps(
             earlier.steps
             if earlier is not None
             else _steps_that_fit(recipe.trainable(model, start, patches, precision), crops, guard, sitting, began)

@@ -132,7 +132,7 @@ def test_bit_operations_counted_by_hand(transformer: SRModel) -> None:
 def test_gradients_pass_the_operands_while_training(transformer: SRModel) -> None:
     method = recipe("trained", w_bits=3, a_bits=3)
     assert isinstance(method, Trained)
-    start = method.start(transformer, [X], silent)
+    start = method.start(transformer, [X], lambda model: 0.0, silent)
     network = method.trainable(transformer, start, [X], torch.float32)
     with torch.no_grad():
         torch.testing.assert_close(network.module(X), start.model(X), rtol=1e-4, atol=1e-4)

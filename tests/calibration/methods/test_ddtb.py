@@ -50,7 +50,7 @@ def recipe(**changes: Any) -> DDTB:
 
 def trained(model: SRModel, chosen: DDTB) -> tuple[TrainedBounds, Sequence[Tensor]]:
     patches = [torch.rand(4, 3, 16, 16)]
-    start = chosen.start(model, patches, silent)
+    start = chosen.start(model, patches, lambda model: 0.0, silent)
     return chosen.trainable(model, start, patches, torch.float32), patches
 
 

@@ -123,10 +123,10 @@ def test_what_was_ignored_is_dropped(tmp_path: Path, text: str, expected: Recipe
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("granularity: tensor\nfeedback: true", "`feedback` means nothing to the method fixed-ranges"),
-        ("granularity: tensor\navg_bits: 4", "`avg_bits` means nothing to the method fixed-ranges"),
+        ("granularity: tensor\nfeedback: true", "'feedback' means nothing to the method fixed-ranges"),
+        ("granularity: tensor\navg_bits: 4", "'avg_bits' means nothing to the method fixed-ranges"),
         ("granularity: pixel", "unknown granularity 'pixel'; known: channel, tensor"),
-        ("target: onnxruntime", "`target` means nothing to the method one-pass"),
+        ("target: onnxruntime", "'target' means nothing to the method one-pass"),
         ("target: tpu", "unknown target 'tpu'; known: openvino, onnxruntime"),
         ("selector: equalized", "it needs granularity tensor and weights symmetric"),
         ("granularity: tensor\nheadroom: 0", "headroom is 0; choose 1 to 1000"),
