@@ -14,13 +14,14 @@ NETWORK, BITS, STEPS = "EDSR-baseline ×2", 2, 300
 ABLATIONS: dict[str, dict[str, Any]] = {
     "as taken": {},
     "without error feedback": {"feedback": False},
-    "ranges of every sample's channels": {"ranges": "sample"},
+    "ranges fixed per channel": {"ranges": "fixed"},
+    "ranges of whole maps": {"ranges": "sample", "block": None},
     "the last half of the steps towards HR images": {"objective": "target", "target_share": 0.5},
     "rates halved": {"weight_rate": 0.008, "level_rate": 0.0005, "point_rate": 0.001, "bias_rate": 0.00025},
     "rates doubled": {"weight_rate": 0.032, "level_rate": 0.002, "point_rate": 0.004, "bias_rate": 0.001},
     "9 crops of 32×32": {"batch": 9, "crop_size": 32},
     "1 crop of 96×96": {"batch": 1, "crop_size": 96},
-    "products in float32": {"precision": "f32"},
+    "products in bfloat16": {"precision": "bf16"},
 }
 
 

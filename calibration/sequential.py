@@ -32,7 +32,7 @@ from dfsq.quantizers.weights import QuantizedWeight
 
 _TOGETHER = 2
 """Images of a batch."""
-_MEMORY = 300 << 20
+_MEMORY = 200 << 20
 
 
 @torch.no_grad()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _SLOWEST = 1 / 8
 """Of the rates of weights in body scope: what many bits round follows every step, but it has to get somewhere too."""
-_CLEARLY = 0.8
+_CLEARLY = 0.7
 """Share of the drop of fixed ranges that those of samples have where they are still better after training."""
 
 
