@@ -57,9 +57,8 @@ def rows_of(layer: Layer, x: Tensor) -> list[Tensor]:
     """What every weight of ``layer`` is multiplied with, at one position in nine: ``(positions, K)`` per group."""
     if isinstance(layer, nn.Linear):
         return [_some(x)]
-    columns = F.unfold(
-        _padded(layer, x), layer.kernel_size, layer.dilation, 0, _stride(layer)
-    )  # (1, C·kh·kw, positions)
+    # (1, C·kh·kw, positions)
+    columns = F.unfold(_padded(layer, x), layer.kernel_size, layer.dilation, 0, _stride(layer))
     return [each[0].T for each in columns.chunk(layer.groups, dim=1)]
 
 
