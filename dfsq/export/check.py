@@ -90,7 +90,7 @@ def check(model: SRModel, engine: str, session: Session, facts: Mapping[str, Any
     in_streams = facts.get("target") == "onnxruntime"
     bounds = _STREAMS if in_streams else (SHARE, PSNR_LIMIT)
     worst = Checked(engine, len(shapes), 0.0, 1.0, 0.0, 0.0)
-    unrest = 0.0  # largest difference of PSNR of torch from itself so far
+    others: list[Checked] = []  # torch against itself, on this picture and those before: a small one has few values
     for number, (batch, height, width) in enumerate(shapes):
         advance(f"checking in {engine}", number, len(shapes))
         images, truth = pictures(batch, height, width, model.scale)
@@ -101,9 +101,10 @@ def check(model: SRModel, engine: str, session: Session, facts: Mapping[str, Any
         if exact:
             _judge_exact(result, float(expected.abs().max()), where)
         else:
-            others = [] if in_streams else [compare(each) for each in _others(model, images, facts)]
-            unrest = max([unrest, *(each.psnr for each in others)])
-            decibels = max(bounds[1], _PSNR_MARGIN * unrest) if height * width >= _LARGE else torch.inf
+            if not in_streams:
+                others += [compare(each) for each in _others(model, images, facts)]
+            limits = (bounds[1], *(_PSNR_MARGIN * each.psnr for each in others))
+            decibels = max(limits) if height * width >= _LARGE else torch.inf
             try:
                 _judge_rounded(result, others, bounds[0], decibels, where)
             except DfsqError as error:

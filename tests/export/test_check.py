@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 import dfsq.export
 from calibration import PatchStream, quantize, recipe
@@ -90,6 +92,27 @@ def test_other_orders_of_summation_pass(quantized: tuple[SRModel, dict[str, Any]
 
     session: Any = SimpleNamespace(run=run, notes=())
     check(model, "engine", session, facts, lambda *_: None)
+
+
+@pytest.mark.parametrize(("every", "passes"), [(60, True), (10, False)])
+def test_a_small_picture_may_have_what_is_usual_in_large_ones(
+    quantized: tuple[SRModel, dict[str, Any]], monkeypatch: pytest.MonkeyPatch, every: int, passes: bool
+) -> None:
+    """Of a few hundred values chance decides how many differ: none where torch is compared, many in an engine."""
+
+    def off(picture: Tensor, every: int) -> Tensor:
+        return torch.where(torch.arange(picture.numel()).view_as(picture) % every == 0, picture + 2 / 255, picture)
+
+    def others(model: SRModel, images: Tensor, _facts: dict[str, Any]) -> Iterator[Tensor]:
+        yield off(model(images).detach(), 50 if images.shape[2] >= 32 else 10**9)
+
+    def engine(picture: Picture) -> Picture:
+        small = picture.shape[2] < 32
+        return off(torch.from_numpy(picture), every).numpy() if small else picture
+
+    monkeypatch.setattr("dfsq.export.check._others", others)
+    with nullcontext() if passes else pytest.raises(DfsqError, match="8×9.*nothing was written"):
+        judged(*quantized, engine)
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])

@@ -63,20 +63,17 @@ class Judge:
         return distance(model, self.full)
 
 
-@pytest.mark.parametrize(("ranges", "share"), [("fixed", 0.95), ("sample", 0.98)])  # blocks start closer
 @pytest.mark.parametrize("network", ["edsr", "imdn"])
-def test_a_short_run_comes_closer_to_full_precision(
-    network: str, ranges: str, share: float, small_model: SRModel
-) -> None:
+def test_a_short_run_comes_a_twentieth_closer_to_full_precision(network: str, small_model: SRModel) -> None:
     # Real networks come much closer, in minutes: docs/accuracy.md.
     model = small_model if network == "edsr" else imdn()
-    eager = recipe(ranges=ranges, steps=300, weight_rate=0.05, level_rate=0.004, point_rate=0.01, bias_rate=0.01)
+    eager = recipe(ranges="fixed", steps=300, weight_rate=0.05, level_rate=0.004, point_rate=0.01, bias_rate=0.01)
     assert isinstance(eager, Trained)
     patches = list(stream())
     trainable = eager.trainable(model, eager.start(model, patches, unasked, silent), patches, torch.float32)
     crops = Crops(photos(), scale=2, size=16, batch=4, seed=0, is_lr=False, progress=silent)
     outcome = loop.train(trainable, crops, eager.steps, Judge(model), None, silent)  # type: ignore[arg-type]
-    assert distance(trainable.frozen(), model) == outcome.scores[outcome.best] < share * outcome.scores[0]
+    assert distance(trainable.frozen(), model) == outcome.scores[outcome.best] < 0.95 * outcome.scores[0]
 
 
 @pytest.mark.parametrize("bits", [2, 4])
