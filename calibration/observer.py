@@ -42,6 +42,7 @@ class HistogramObserver:
         self._block = block
         self._counts: dict[bool, Tensor] = {}
         self._spreads: dict[bool, Tensor] = {}
+        self._reach: Tensor | None = None
         self.samples = 0
         """How many samples were seen."""
         self.signed = False
@@ -50,8 +51,11 @@ class HistogramObserver:
     def observe(self, x: Tensor) -> None:
         """Count one batch: samples on axis 0, channels on the layer's channel axis."""
         self.samples += len(x)
-        self.signed = self.signed or bool(x.amin() < 0)
-        channels = x.shape[self._channel_axis]
+        lowest, highest = torch.aminmax(x.movedim(self._channel_axis, -1).flatten(0, -2), dim=0)
+        self.signed = self.signed or bool(lowest.amin() < 0)
+        reach = torch.maximum(highest, -lowest)
+        self._reach = reach if self._reach is None else torch.maximum(self._reach, reach)
+        channels = len(reach)
         for signed in (True,) if self.signed else (True, False):
             if signed not in self._counts:
                 self._counts[signed] = torch.zeros(self._universal.bins, channels, dtype=torch.int64, device=x.device)
@@ -84,6 +88,8 @@ class HistogramObserver:
                 self._spreads[self.signed] = torch.zeros(channels, device=device)
             self._counts[self.signed] = distributed.total(counts)
             self._spreads[self.signed] = distributed.largest(self._spreads[self.signed])
+            reach = torch.zeros(channels, device=device) if self._reach is None else self._reach
+            self._reach = distributed.largest(reach)
 
     def histogram(self) -> Tensor:
         """Counts per channel and bin over −1…1: int64 ``(C, bins)`` on the CPU.
@@ -97,6 +103,12 @@ class HistogramObserver:
     def spread(self) -> Tensor:
         """Largest spread that any sample had, per channel: float32 ``(C,)`` on the CPU."""
         return self._spreads[self.signed].cpu()
+
+    def reach(self) -> Tensor:
+        """Largest magnitude of all, per channel: float32 ``(C,)`` on the CPU, above 0."""
+        if self._reach is None:
+            raise RuntimeError("the layer was never called during calibration")
+        return self._reach.cpu() + EPSILON
 
 
 class TensorObserver:

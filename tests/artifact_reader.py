@@ -151,6 +151,8 @@ class Quantizer:
         if "block" not in self.stored:
             return rounded(sample)
         side, result = int(self.stored["block"]), np.empty_like(sample)
+        if "reach" in self.stored:
+            sample = sample.clip(-self.stored["reach"], self.stored["reach"])
         for top in range(0, len(sample), side):
             for left in range(0, sample.shape[1], side):
                 part = sample[top : top + side, left : left + side]

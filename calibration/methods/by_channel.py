@@ -121,13 +121,26 @@ class ByChannel(Planned):
         universal, histogram = self.universal_set, observer.histogram()
         selector = "even" if self.evenly(bits) else self.selector
         points = select(selector, histogram, universal, bits, restarts=self.restarts, seed=self.seed)
-        # Rounded to what the artifact stores.
-        limit = None if self.headroom is None else (self.headroom * observer.spread()).bfloat16().float()
+        limit = self._with_headroom(observer.spread())
         errors = selection_error(histogram, points, universal) * observer.spread().double().square()
         feedback = self.passing_errors(sensitivity, errors)
+        block = self._block_of(layer)
+        reach = None if block is None else self._with_headroom(observer.reach())
         return SubsetQuantizer(
-            points, observer.signed, bits, universal, channel_axis(layer), limit, feedback, block=self._block_of(layer)
+            points,
+            observer.signed,
+            bits,
+            universal,
+            channel_axis(layer),
+            limit,
+            feedback,
+            block=block,
+            reach=reach,
         )
+
+    def _with_headroom(self, seen: Tensor) -> Tensor | None:
+        """Where what is beyond ``seen`` saturates, as the artifact stores it; None: nowhere."""
+        return None if self.headroom is None else (self.headroom * seen).bfloat16().float()
 
     def passing_errors(self, sensitivity: Sensitivity | None, errors: Tensor) -> ErrorFeedback | None:
         """Error feedback by ``sensitivity``, where the recipe has it and that is known; ``errors``: mean squares of

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from calibration.training.levels import nearest_level
 from dfsq.nn import SubsetQuantizer
-from dfsq.quantizers.blocks import cut, joined
+from dfsq.quantizers.blocks import cut, joined, within
 from dfsq.quantizers.normalization import EPSILON, by_sample
 
 
@@ -74,6 +74,7 @@ class SamplePoints(TrainedPoints):
     """Points in units of the range that a sample's channel has (DFSQ §3.1); gradients take the range as given."""
 
     limit: Tensor | None
+    reach: Tensor | None
 
     def __init__(self, quantizer: SubsetQuantizer) -> None:
         """``quantizer``: without ``fixed`` ranges."""
@@ -81,13 +82,15 @@ class SamplePoints(TrainedPoints):
         super().__init__(quantizer, points, points.square().mean(1).sqrt().clamp_min(1 / 64))
         limit = None if quantizer.limit is None else quantizer.limit.clone()  # not made for inference alone
         self.register_buffer("limit", limit, persistent=False)
+        reach = None if quantizer.reach is None else quantizer.reach.clone()
+        self.register_buffer("reach", reach, persistent=False)
         self.block = quantizer.block
 
     def forward(self, x: Tensor) -> Tensor:
         """As :meth:`TrainedPoints.forward`; where there are blocks, each is a sample of its own."""
         if self.block is None:
             return super().forward(x)
-        ordered = x.movedim(self.channel_axis, -1)
+        ordered = within(x.movedim(self.channel_axis, -1), self.reach)
         blocks = cut(ordered, self.block)
         rounded = nearest_level(blocks, self._in_range(blocks.detach()), 2, self.feedback)
         return joined(rounded, ordered.shape, self.block).movedim(-1, self.channel_axis)
@@ -109,7 +112,7 @@ class SamplePoints(TrainedPoints):
         """As it is stored: points to 1/1024 of the range."""
         most = self.universal.denominator
         numerators = (self.sorted().detach().cpu().clamp(-1, 1) * most).round().long().T.contiguous()
-        limit = None if self.limit is None else self.limit.cpu()
+        limit, reach = (None if each is None else each.cpu() for each in (self.limit, self.reach))
         return SubsetQuantizer(
             numerators,
             self.signed,
@@ -119,6 +122,7 @@ class SamplePoints(TrainedPoints):
             limit,
             self.feedback,
             block=self.block,
+            reach=reach,
         )
 
 

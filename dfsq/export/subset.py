@@ -12,7 +12,7 @@ from torch._higher_order_ops.scan import scan
 from torch.nn import functional as F
 
 from dfsq.nn.subset_quantizer import SubsetQuantizer
-from dfsq.quantizers.blocks import in_blocks, joined
+from dfsq.quantizers.blocks import in_blocks, joined, within
 from dfsq.quantizers.normalization import EPSILON
 from dfsq.quantizers.subset import code_table
 
@@ -24,6 +24,7 @@ class TracedSubset(nn.Module):
     values: Tensor
     limit: Tensor | None
     fixed: Tensor | None
+    reach: Tensor | None
     epsilon: Tensor
     order: Tensor | None
     back: Tensor
@@ -39,6 +40,7 @@ class TracedSubset(nn.Module):
         self.register_buffer("values", quantizer.universal.values(quantizer.points).reshape(-1))
         self.register_buffer("limit", quantizer.limit)
         self.register_buffer("fixed", quantizer.fixed)
+        self.register_buffer("reach", quantizer.reach)
         self.channels, self.levels = quantizer.points.shape
         # One per channel: torch.onnx takes the addition of a number that small for one of zero, and leaves it out.
         self.register_buffer("epsilon", torch.full((self.channels,), EPSILON, device=points.device))
@@ -55,7 +57,7 @@ class TracedSubset(nn.Module):
         ordered = x.movedim(self.axis, -1)
         if self.block is None:
             return self._nearest(ordered).movedim(-1, self.axis)
-        blocks = in_blocks(_filled(ordered, self.block), self.block)
+        blocks = in_blocks(_filled(within(ordered, self.reach), self.block), self.block)
         return joined(self._nearest(blocks), ordered.shape, self.block).movedim(-1, self.axis)
 
     def _nearest(self, x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from dfsq.limits import BLOCK
 from dfsq.nn.error_feedback import ErrorFeedback
 from dfsq.nn.input_quantizer import InputQuantizer, register
 from dfsq.quantizers import fused, native
-from dfsq.quantizers.blocks import cut, joined
+from dfsq.quantizers.blocks import cut, joined, within
 from dfsq.quantizers.lookup import Lookup, round_to_points
 from dfsq.quantizers.normalization import channel_statistics, window_statistics
 from dfsq.quantizers.points import pack_points, unpack_points
@@ -30,6 +30,7 @@ class SubsetQuantizer(InputQuantizer):
     points: Tensor
     limit: Tensor | None
     fixed: Tensor | None
+    reach: Tensor | None
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class SubsetQuantizer(InputQuantizer):
         feedback: ErrorFeedback | None = None,
         fixed: Tensor | None = None,
         block: int | None = None,
+        reach: Tensor | None = None,
     ) -> None:
         """``points``: ascending numerators, int ``(C, 2^bits)``; ``signed``: False where no input is negative.
 
@@ -50,7 +52,9 @@ class SubsetQuantizer(InputQuantizer):
         can amplify that from block to block. ``feedback``: None rounds every channel alone.
         ``fixed``: shift and spread, float32, instead of those of every sample's channels: ``(2, C)``, or ``(2,)`` for
         the whole tensor, where ``points`` is ``(1, 2^bits)``. ``block``: inputs are maps ``(N, C, H, W)``, and every
-        square of so many pixels a side has its own shift and spread; goes with no ``fixed``.
+        square of so many pixels a side has its own shift and spread; goes with no ``fixed``. ``reach``: of blocks, the
+        largest magnitude of a channel's values, float32 ``(C,)``; those beyond saturate first. ``limit`` alone leaves
+        the means of blocks free, and what runs away in one layer does so ever faster in those behind it.
         """
         super().__init__()
         self.bits = bits
@@ -62,6 +66,7 @@ class SubsetQuantizer(InputQuantizer):
         self.register_buffer("points", points, persistent=False)
         self.register_buffer("limit", limit, persistent=False)
         self.register_buffer("fixed", fixed, persistent=False)
+        self.register_buffer("reach", reach, persistent=False)
         self.feedback = feedback
         self._made: Lookup | None = None
 
@@ -89,9 +94,9 @@ class SubsetQuantizer(InputQuantizer):
     def _rounded_blocks(self, x: Tensor, side: int) -> Tensor:
         """``x`` ``(N, H, W, C)``, every block by itself."""
         if native.ready_for(x):
-            return native.quantize_blocks(x, side, self.signed, self._lookup, self.limit, *self._errors_go)
+            return native.quantize_blocks(x, side, self.signed, self._lookup, self.limit, self.reach, *self._errors_go)
         rounded = []
-        for some in torch.split(cut(x, side), max(1, _TOGETHER // side**2)):
+        for some in torch.split(cut(within(x, self.reach), side), max(1, _TOGETHER // side**2)):
             shift, spread = (
                 None if each is None else each.expand_as(some).reshape(-1, x.shape[-1])
                 for each in self._limited(*window_statistics(some, self.signed))
@@ -145,7 +150,7 @@ class SubsetQuantizer(InputQuantizer):
             samples = ordered.view(len(x), -1, ordered.shape[-1])
             found = torch.stack([_in_units(each, *self._statistics(each)) for each in samples]).view(ordered.shape)
         else:
-            blocks = cut(ordered, self.block)
+            blocks = cut(within(ordered, self.reach), self.block)
             units = self._limited(*window_statistics(blocks, self.signed))
             found = joined(_in_units(blocks, *units), ordered.shape, self.block)
         return found.movedim(-1, self.channel_axis)
@@ -163,6 +168,8 @@ class SubsetQuantizer(InputQuantizer):
             tensors["limit"] = self.limit.bfloat16()
         if self.fixed is not None:
             tensors["fixed"] = self.fixed
+        if self.reach is not None:
+            tensors["reach"] = self.reach.bfloat16()
         if self.block is not None:
             tensors["block"] = torch.tensor(self.block, dtype=torch.int16)
         return tensors | (self.feedback.to_tensors() if self.feedback is not None else {})
@@ -183,7 +190,7 @@ class SubsetQuantizer(InputQuantizer):
         Raises ValueError for tensors that do not fit the layer or one another, and for values that cannot be.
         """
         fixed = None
-        stored = Stored(tensors, ("points", "limit", "fixed", "block", "order", "shares", "largest"))
+        stored = Stored(tensors, ("points", "limit", "fixed", "block", "reach", "order", "shares", "largest"))
         if "fixed" in stored:
             shape = (2,) if tensors["fixed"].dim() == 1 else (2, channels)
             fixed = stored.take("fixed", torch.float32, shape)
@@ -196,13 +203,18 @@ class SubsetQuantizer(InputQuantizer):
             if channel_axis != 1:
                 raise ValueError("block goes with maps, whose channels are on axis 1")
             block = int(stored.take("block", torch.int16, (), BLOCK.least, BLOCK.most))
+        reach = None
+        if "reach" in stored:
+            if block is None:
+                raise ValueError("reach goes with block")
+            reach = stored.positive("reach", torch.bfloat16, (channels,)).float()
         rows = channels if fixed is None or fixed.dim() == 2 else 1
         points = unpack_points(stored, (rows, 2**bits), universal)
         limit = stored.positive("limit", torch.bfloat16, (channels,)).float() if "limit" in stored else None
         feedback = None
         if any(name in stored for name in ("order", "shares", "largest")):
             feedback = ErrorFeedback.from_tensors(stored, channels)
-        return cls(points, signed, bits, universal, channel_axis, limit, feedback, fixed, block)
+        return cls(points, signed, bits, universal, channel_axis, limit, feedback, fixed, block, reach)
 
 
 def _in_units(x: Tensor, shift: Tensor | None, spread: Tensor) -> Tensor:

@@ -18,6 +18,11 @@ def cut(x: Tensor, side: int) -> Tensor:
     return in_blocks(x, side).contiguous()
 
 
+def within(x: Tensor, reach: Tensor | None) -> Tensor:
+    """``x`` ``(…, C)``, of magnitudes up to ``reach`` ``(C,)``; None: as it is."""
+    return x if reach is None else torch.minimum(torch.maximum(x, -reach), reach)
+
+
 def in_blocks(x: Tensor, side: int) -> Tensor:
     """As :func:`cut`, for maps of whole blocks."""
     samples, height, width, channels = x.shape

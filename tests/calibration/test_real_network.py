@@ -59,3 +59,13 @@ def test_four_bits_cost_little(data: Path, name: str, least: float, most: float)
     quantized = quantize(model, images, recipe(name, patches=8, selector="exact"))
     full, low = (dfsq.evaluate(each, data / "benchmark", ["Set5"])[0].mean.psnr_y for each in (model, quantized))
     assert least < full - low < most
+
+
+@pytest.mark.slow
+def test_at_two_bits_no_picture_runs_away(data: Path) -> None:
+    """PAN multiplies maps by one another: what one layer let through was 10¹² in the end, on smooth skin alone."""
+    model = dfsq.load(data / "checkpoints" / "PANx4_DF2K.pth")
+    images = PatchStream([data / "images" / "bsds500-train"], scale=4, patches=32)
+    quantized = quantize(model, images, recipe("accurate", w_bits=2, a_bits=2))
+    full, low = (dfsq.evaluate(each, data / "benchmark", ["Set5"])[0].images for each in (model, quantized))
+    assert all(before.scores.psnr_y - after.scores.psnr_y < 4 for before, after in zip(full, low, strict=True))

@@ -29,7 +29,9 @@ def test_what_is_cut_comes_back(size: tuple[int, int]) -> None:
     assert torch.equal(joined(cut(x, 8), x.shape, 8), x)
 
 
-def quantizer(bits: int, signed: bool, feedback: bool, limit: float | None, block: int | None) -> SubsetQuantizer:
+def quantizer(
+    bits: int, signed: bool, feedback: bool, limit: float | None, block: int | None, reach: float | None = None
+) -> SubsetQuantizer:
     torch.manual_seed(bits)
     channels = 5
     points = torch.arange(-512, 512, 4).expand(channels, -1)
@@ -38,8 +40,8 @@ def quantizer(bits: int, signed: bool, feedback: bool, limit: float | None, bloc
         points = torch.stack([numerators[torch.randperm(len(numerators))[: 2**bits].sort().values] for _ in range(5)])
     mixing = torch.randn(channels, channels, dtype=torch.float64)
     errors = ErrorFeedback(*triangle(mixing @ mixing.T)) if feedback else None
-    limits = None if limit is None else torch.full((channels,), limit)
-    return SubsetQuantizer(points, signed, bits, UNIVERSAL, 1, limits, errors, block=block)
+    limits, reaches = (None if each is None else torch.full((channels,), each) for each in (limit, reach))
+    return SubsetQuantizer(points, signed, bits, UNIVERSAL, 1, limits, errors, block=block, reach=reaches)
 
 
 def block_by_block(x: Tensor, plain: SubsetQuantizer, side: int) -> Tensor:
@@ -67,14 +69,17 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("bits", [2, 4, 8])
-@pytest.mark.parametrize("signed, feedback, limit", [(True, True, 0.8), (False, False, None), (True, False, 0.5)])
+@pytest.mark.parametrize(
+    "signed, feedback, limit, reach", [(True, True, 0.8, 0.75), (False, False, None, 0.5), (True, False, 0.5, None)]
+)
 def test_every_block_is_quantized_by_itself(
-    way: str, size: tuple[int, int], bits: int, signed: bool, feedback: bool, limit: float | None
+    way: str, size: tuple[int, int], bits: int, signed: bool, feedback: bool, limit: float | None, reach: float | None
 ) -> None:
     x = torch.randn(2, 5, *size) * torch.rand(2, 5, 1, 1)
     x = x if signed else x.abs()
-    found = quantizer(bits, signed, feedback, limit, 8)(x)
-    expected = block_by_block(x, quantizer(bits, signed, feedback, limit, None), 8)
+    found = quantizer(bits, signed, feedback, limit, 8, reach)(x)
+    within = x if reach is None else x.clamp(-reach, reach)
+    expected = block_by_block(within, quantizer(bits, signed, feedback, limit, None), 8)
     assert torch.equal(found, expected)
     assert found.shape == x.shape
 
@@ -82,7 +87,7 @@ def test_every_block_is_quantized_by_itself(
 @pytest.mark.parametrize("feedback", [False, True])
 @pytest.mark.parametrize("size", SIZES)
 def test_what_is_exported_does_the_same(feedback: bool, size: tuple[int, int]) -> None:
-    quantize = quantizer(3, True, feedback, 0.7, 8)
+    quantize = quantizer(3, True, feedback, 0.7, 8, 1.5)
     x = torch.randn(2, 5, *size)
     torch.testing.assert_close(TracedSubset(quantize)(x), quantize(x))
 
@@ -103,7 +108,7 @@ def test_a_flat_region_beside_a_strong_one_is_finer_in_blocks() -> None:
 
 @pytest.mark.parametrize("fed", [False, True])
 def test_it_is_stored_and_restored(fed: bool) -> None:
-    quantize = quantizer(4, True, fed, 0.5, 24)
+    quantize = quantizer(4, True, fed, 0.5, 24, 0.75)
     tensors = quantize.to_tensors()
     again = restored(tensors)
     x = torch.randn(1, 5, 30, 26)
@@ -126,6 +131,23 @@ def restored(tensors: dict[str, Tensor], axis: int = 1) -> SubsetQuantizer:
 def test_a_block_that_cannot_be_is_refused(block: Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         restored({**quantizer(4, True, False, None, 8).to_tensors(), "block": block})
+
+
+def test_what_runs_away_is_stopped(way: str) -> None:
+    """A region far beyond all that calibration saw: its mean would be let through, and grow from layer to layer."""
+    x = torch.randn(1, 5, 24, 24)
+    x[..., :8, :8] += 1e6
+    assert quantizer(4, True, False, 2.0, 8, 4.0)(x).abs().max() <= 4 + 2
+    assert quantizer(4, True, False, 2.0, 8, 4.0).normalized(x).abs().max() < 1e3
+
+
+@pytest.mark.parametrize("reach", [0.0, -1.0, float("inf")])
+def test_a_reach_that_cannot_be_is_refused(reach: float) -> None:
+    tensors = quantizer(4, True, False, None, 8, 1.0).to_tensors()
+    with pytest.raises(ValueError, match="reach"):
+        restored({**tensors, "reach": torch.full((5,), reach, dtype=torch.bfloat16)})
+    with pytest.raises(ValueError, match="reach goes with block"):
+        restored({name: each for name, each in tensors.items() if name != "block"})
 
 
 def test_blocks_without_a_map_or_with_fixed_ranges_are_refused() -> None:

@@ -24,7 +24,10 @@ class _Quantizer(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_long) for name in ("channels", "points", "bins", "is_signed")),
-        *((name, ctypes.c_void_p) for name in ("values", "edges", "table", "fixed", "limit", "order", "shares")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("values", "edges", "table", "fixed", "limit", "reach", "order", "shares")
+        ),
         ("epsilon", ctypes.c_float),
     )
 
@@ -70,7 +73,7 @@ def quantize(
     count, n, channels = samples.shape
     if n < _LEAST:
         raise ValueError(f"a sample has {n} pixels; the C code takes {_LEAST} or more")
-    quantizer = _quantizer(channels, signed, lookup, fixed, limit, order, shares)
+    quantizer = _quantizer(channels, signed, lookup, fixed, limit, None, order, shares)
     _address("samples", samples, torch.float32, count, n, channels)
     threads = min(torch.get_num_threads(), n // _LEAST)
     memory = _memory(_loaded().memory(quantizer, threads), quantizer)
@@ -87,12 +90,13 @@ def quantize_blocks(
     signed: bool,
     lookup: Lookup,
     limit: Tensor | None,
+    reach: Tensor | None,
     order: Tensor | None,
     shares: Tensor | None,
 ) -> Tensor:
     """As :func:`quantize`, for ``maps`` ``(N, H, W, C)``, contiguous, blocks of ``side`` pixels each by themselves."""
     count, height, width, channels = maps.shape
-    quantizer = _quantizer(channels, signed, lookup, None, limit, order, shares)
+    quantizer = _quantizer(channels, signed, lookup, None, limit, reach, order, shares)
     _address("maps", maps, torch.float32, count, height, width, channels)
     threads = torch.get_num_threads()
     memory = _memory(_loaded().memory_of_blocks(quantizer, side, threads), quantizer)
@@ -110,6 +114,7 @@ def _quantizer(
     lookup: Lookup,
     fixed: Tensor | None,
     limit: Tensor | None,
+    reach: Tensor | None,
     order: Tensor | None,
     shares: Tensor | None,
 ) -> _Quantizer:
@@ -120,6 +125,7 @@ def _quantizer(
         _address("table", lookup.table, torch.float32, channels, bins) if points > COMPARED else None,
         None if fixed is None else _address("fixed", fixed, torch.float32, 2, channels),
         None if limit is None else _address("limit", limit, torch.float32, channels),
+        None if reach is None else _address("reach", reach, torch.float32, channels),
         None if order is None else _address("order", order, torch.int32, channels),
         None if shares is None else _address("shares", shares, torch.float32, channels, channels),
     )

@@ -84,6 +84,18 @@ static void cut(long channels, long height, long width, long side, long top, lon
     }
 }
 
+/* Values beyond reach become what is next to them; what is no number stays. */
+static void saturate(const float *restrict reach, long channels, long n, float *restrict block) {
+    for (long i = 0; i < n; i++) {
+        float *const x = block + i * channels;
+#pragma omp simd
+        for (long c = 0; c < channels; c++) {
+            const float low = x[c] < -reach[c] ? -reach[c] : x[c];
+            x[c] = low > reach[c] ? reach[c] : low;
+        }
+    }
+}
+
 static void put_back(long channels, long height, long width, long side, long top, long left, const float *block,
                      float *out) {
     for (long row = 0; row < least(side, height - top); row++)
@@ -114,6 +126,7 @@ int quantize_blocks(const Quantizer *q, long height, long width, long side, cons
         for (long i = blocks * t / threads; i < blocks * (t + 1) / threads; i++) {
             const long top = i / across * side, left = i % across * side;
             cut(channels, height, width, side, top, left, x, block);
+            if (q->reach) saturate(q->reach, channels, n, block);
             observe_all(&seen, n * channels, block);
             observe_all(&all, 0, block);
             merge(&all, &seen, channels);

@@ -11,6 +11,7 @@ typedef struct {
     const float *table;          /* [channels][bins], the value of every bin */
     const float *fixed;          /* [2][channels], shift and spread, or NULL: those of the sample */
     const float *limit;          /* of the spread of every channel, or NULL */
+    const float *reach;          /* of blocks: largest magnitude in every channel, or NULL */
     const int *order;            /* channels as they are rounded, or NULL: no error feedback */
     const float *shares;         /* [channels][channels] in order: what a channel takes of the errors of those before */
     float epsilon;

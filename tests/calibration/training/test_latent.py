@@ -40,7 +40,8 @@ def quantizer_for(ranges: str, x: Tensor, axis: int, bits: int, feedback: bool =
     observer.observe(x)
     points = select("exact", observer.histogram(), UNIVERSAL, bits, restarts=1, seed=0)
     limit = 0.9 * observer.spread()
-    return SubsetQuantizer(points, observer.signed, bits, UNIVERSAL, axis, limit, errors, block=block)
+    reach = 0.5 * observer.reach() if block else None
+    return SubsetQuantizer(points, observer.signed, bits, UNIVERSAL, axis, limit, errors, block=block, reach=reach)
 
 
 def points_for(x: Tensor, axis: int, bits: int, ranges: str = "fixed") -> TrainedPoints:
