@@ -84,7 +84,7 @@ static void cut(long channels, long height, long width, long side, long top, lon
     }
 }
 
-/* Values beyond reach become what is next to them; what is no number stays. */
+/* Magnitudes beyond reach become reach; what is no number stays. */
 static void saturate(const float *restrict reach, long channels, long n, float *restrict block) {
     for (long i = 0; i < n; i++) {
         float *const x = block + i * channels;
