@@ -73,10 +73,11 @@ def start(recipe: Trained, model: SRModel, patches: Sequence[Tensor], score: Sco
 
     Of ranges that the recipe leaves open, those of samples where they lose less by far: fixed ones gain more.
     """
-    found = [_started(each, recipe, model, patches, progress) for each in recipe.possible_ranges]
-    if len(found) == 1:
-        return found[0]
-    sample, fixed = found
+    if len(recipe.possible_ranges) == 1:
+        return _started(recipe.possible_ranges[0], recipe, model, patches, progress)
+    sample, fixed = (
+        _started(each, recipe, model, patches, _naming(each, progress)) for each in recipe.possible_ranges
+    )
     return sample if score(sample.model) < _CLEARLY * score(fixed.model) else fixed
 
 
@@ -87,6 +88,15 @@ def _started(ranges: str, recipe: Trained, model: SRModel, patches: Sequence[Ten
         run = Calibration(model, patches, usual, progress)
         found = run.quantized(run.plan, progress)
         return Start(ranges, found, deviations(found, patches))
+
+
+def _naming(ranges: str, progress: Progress) -> Progress:
+    """``progress`` that tells which of several starts it is of."""
+
+    def told(what: str, done: int, total: int, detail: str = "", share: float | None = None, /) -> None:
+        progress(f"{what}, {ranges} ranges", done, total, detail, share)
+
+    return told
 
 
 class TrainedNetwork:

@@ -206,7 +206,9 @@ def test_at_two_bits_fixed_ranges_make_up_for_a_start_that_is_a_little_worse(
 
     chosen = recipe(headroom=2.0)
     assert isinstance(chosen, Trained)
-    start = chosen.start(small_model, list(stream()), score, silent)
+    told: set[str] = set()
+    start = chosen.start(small_model, list(stream()), score, lambda what, *_: told.add(what))
+    assert {f"Compensating, {each} ranges" for each in ("sample", "fixed")} <= told
     settled = chosen.settled(start)
     assert start.ranges == settled.ranges == ranges
     assert settled.headroom == (2.0 if ranges == "sample" else Trained().headroom)
