@@ -1,6 +1,6 @@
 """How far an analysis can be believed: predicted against measured order, and what proposals promise against what comes.
 
-    python -m benchmarks.analysis --data DATA
+    python -m benchmarks.analysis --data DATA --update docs/analyze.md
 
 Images to measure on are of ``images/bsds500-test``, those to calibrate on of ``images/bsds500-train``.
 """

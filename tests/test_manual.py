@@ -15,7 +15,7 @@ import yaml
 
 import calibration
 import dfsq
-from benchmarks import accuracy, deployment, networks, performance, training
+from benchmarks import accuracy, analysis, deployment, large, networks, performance, training
 from dfsq.version import __version__
 
 ROOT = Path(__file__).parents[1]
@@ -157,7 +157,7 @@ def test_reference_names_what_there_is() -> None:
     assert public <= set(named)
 
 
-@pytest.mark.parametrize("module", [accuracy, deployment, networks, performance, training])
+@pytest.mark.parametrize("module", [accuracy, analysis, deployment, large, networks, performance, training])
 def test_benchmarks_know_where_their_tables_are(module: object) -> None:
     name = str(module.__name__).rpartition(".")[2]
     pages = [page for page in NAMES if f"written by benchmarks/{name}.py -->" in text_of(page)]
