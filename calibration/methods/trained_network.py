@@ -75,9 +75,7 @@ def start(recipe: Trained, model: SRModel, patches: Sequence[Tensor], score: Sco
     """
     if len(recipe.possible_ranges) == 1:
         return _started(recipe.possible_ranges[0], recipe, model, patches, progress)
-    sample, fixed = (
-        _started(each, recipe, model, patches, _naming(each, progress)) for each in recipe.possible_ranges
-    )
+    sample, fixed = (_started(each, recipe, model, patches, _naming(each, progress)) for each in recipe.possible_ranges)
     return sample if score(sample.model) < _CLEARLY * score(fixed.model) else fixed
 
 
