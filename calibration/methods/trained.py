@@ -33,7 +33,8 @@ _LARGE, _SMALL = 96, 48
 @register
 @dataclass(frozen=True, kw_only=True)
 class Trained(ByTraining):
-    """Points, weights and biases that bring the output closest to that in full precision, mean absolute difference.
+    """Points, weights and biases that bring the output closest to that in full precision: mean absolute difference, and
+    in the last steps every crop's root mean square too, which is what PSNR goes by.
 
     Rates are those of Adam, in units of what they change: root mean square of a layer's weights, standard deviation of
     a channel's inputs or outputs. They rise over ``warm_up`` steps and fall along a cosine.
@@ -74,6 +75,9 @@ class Trained(ByTraining):
     )
     target_share: float = choice(
         0.1, "of the steps, the last ones, against HR", limits=limits.SHARE, only={"objective": ("target",)}
+    )
+    squared_share: float = choice(
+        0.5, "of the steps, the last ones, with every crop's root mean square in the loss too", limits=limits.SHARE
     )
     outside_bits: int | None = choice(8, "weights outside the body scope; null: full precision", limits=limits.BITS)
     weight_rate: float = choice(0.016, "of weights, at 2 bits; half of it for every bit more", limits=limits.RATE)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _SLOWEST = 1 / 8
 """Of the rates of weights in body scope: what many bits round follows every step, but it has to get somewhere too."""
+_LEAST = 1e-12
+"""Added to mean squares, whose roots have no gradient at 0."""
 _CLEARLY = 0.7
 """Share of the drop of fixed ranges that those of samples have where they are still better after training."""
 
@@ -111,6 +113,7 @@ class TrainedNetwork:
         self._teacher = copied(model)  # in float32: products of bfloat16 are off by as much as what is to be learnt
         self._start = start.model
         self._towards_output = recipe.steps - round(recipe.steps * recipe.target_share * recipe.needs_hr)
+        self._absolute = recipe.steps - round(recipe.steps * recipe.squared_share)
         layers = {
             name: _latent(model.net.get_submodule(name), layer, start.units[name], precision)
             for name, layer in quantized_layers(start.model.net)
@@ -121,14 +124,17 @@ class TrainedNetwork:
         self.groups = _groups([(layers[name], each) for name, each in quantized_layers(start.model.net)], recipe)
 
     def loss(self, step: int, lr: Tensor, hr: Tensor | None) -> Tensor:
-        """Mean absolute difference to the output in full precision, or to ``hr``."""
+        """Mean absolute difference to the output in full precision, or to ``hr``; later plus root mean squares."""
         if step < self._towards_output:
             with torch.no_grad():
                 aim = self._teacher(lr)
         else:
             assert hr is not None  # Trained.needs_hr
             aim = hr
-        error: Tensor = (self.module(lr) - aim).abs().mean()
+        difference = self.module(lr) - aim
+        error: Tensor = difference.abs().mean()
+        if step >= self._absolute:
+            error = error + difference.square().mean((1, 2, 3)).add(_LEAST).sqrt().mean()
         return error
 
     def frozen(self) -> SRModel:

@@ -76,6 +76,33 @@ def test_a_short_run_comes_a_twentieth_closer_to_full_precision(network: str, sm
     assert distance(trainable.frozen(), model) == outcome.scores[outcome.best] < 0.95 * outcome.scores[0]
 
 
+@torch.no_grad()
+def test_the_last_steps_go_by_root_mean_squares_too(small_model: SRModel) -> None:
+    chosen = recipe(ranges="fixed", steps=10, squared_share=0.3)
+    assert isinstance(chosen, Trained)
+    patches = list(stream())
+    start = chosen.start(small_model, patches, unasked, silent)
+    trainable = chosen.trainable(small_model, start, patches, torch.float32)
+    lr = torch.rand(2, 3, 16, 16)
+    errors = (trainable.module(lr) - small_model(lr)).numpy().astype(np.float64)
+    absolute = np.abs(errors).mean()
+    squared = np.mean([np.sqrt((each**2).mean()) for each in errors])
+    assert float(trainable.loss(6, lr, None)) == pytest.approx(absolute, rel=1e-4)
+    assert float(trainable.loss(7, lr, None)) == pytest.approx(absolute + squared, rel=1e-4)
+
+
+def test_an_output_without_error_has_a_gradient(small_model: SRModel) -> None:
+    chosen = recipe(ranges="fixed", squared_share=1.0, objective="target", target_share=1.0)
+    assert isinstance(chosen, Trained)
+    patches = list(stream())
+    start = chosen.start(small_model, patches, unasked, silent)
+    trainable = chosen.trainable(small_model, start, patches, torch.float32)
+    lr = torch.rand(1, 3, 16, 16)
+    trainable.loss(0, lr, trainable.module(lr).detach()).backward()  # type: ignore[no-untyped-call]
+    gradients = [each.grad for each in trainable.module.parameters() if each.grad is not None]
+    assert gradients and all(torch.isfinite(each).all() for each in gradients)
+
+
 @pytest.mark.parametrize("bits", [2, 4])
 def test_with_the_ranges_of_samples_it_starts_from_accurate(small_model: SRModel, bits: int) -> None:
     chosen = recipe(bits, ranges="sample")
@@ -131,7 +158,7 @@ def test_lr_images_will_do(small_model: SRModel) -> None:
 
 
 def test_hr_images_are_the_aim_of_the_last_steps(small_model: SRModel) -> None:
-    chosen = recipe(ranges="fixed", steps=10, objective="target", target_share=0.3)
+    chosen = recipe(ranges="fixed", steps=10, objective="target", target_share=0.3, squared_share=0.0)
     assert isinstance(chosen, Trained) and chosen.needs_hr
     patches = list(stream())
     trainable = chosen.trainable(
