@@ -221,7 +221,7 @@ def test_ranges_and_crops_where_the_recipe_leaves_them_open(
     assert chosen.crops_for(small_model) == crops
 
 
-@pytest.mark.parametrize(("sample", "ranges"), [(0.5, "sample"), (0.69, "sample"), (0.71, "fixed"), (1.5, "fixed")])
+@pytest.mark.parametrize(("sample", "ranges"), [(0.5, "sample"), (0.79, "sample"), (0.81, "fixed"), (1.5, "fixed")])
 def test_at_two_bits_fixed_ranges_make_up_for_a_start_that_is_a_little_worse(
     small_model: SRModel, sample: float, ranges: str
 ) -> None:
