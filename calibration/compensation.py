@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from calibration import native
+from dfsq.quantizers.shares import MOST_EXPONENT, MOST_MULTIPLE
 from dfsq.runtime import one_thread
 
 DAMPING = 0.01
@@ -26,6 +27,8 @@ All the way they learn the noise of the calibration images, and images with less
 
 _BLOCK = 144
 """Columns of a symmetric product that are taken together."""
+ROUNDED_SHARES = 0.05
+"""What rounding the shares of error feedback may add to the errors that are left, as a part of them."""
 _TINY = 1e-12
 """Of the largest error: none is less, so that what is always the same has an order too."""
 _RESOLUTION = 1e-5
@@ -121,8 +124,9 @@ def triangle(hessian: Tensor, order: Tensor | None = None) -> tuple[Tensor, Tens
     return order, factor / factor.diagonal()[:, None]
 
 
-def passed_on(hessian: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:
-    """As :func:`triangle`, in an order that suits entries whose roundings err differently: mean squares ``(n,)``.
+def passed_on(hessian: Tensor, errors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """As :func:`triangle`, in an order that suits entries whose roundings err differently: mean squares ``(n,)``; and
+    the steps that the shares are multiples of, as :class:`~dfsq.nn.ErrorFeedback` takes them.
 
     An error counts as much as those after it cannot make up for. So the last is the entry that costs least if nothing
     makes up for it, the one before it that which costs least beside the last, and so on.
@@ -135,7 +139,31 @@ def passed_on(hessian: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:
         column = rest[:, backwards[-1]].clone()
         rest -= column.outer(column) / column[backwards[-1]]
         rest[backwards[-1], backwards[-1]] = torch.inf
-    return triangle(hessian, torch.tensor(backwards[::-1]))
+    order, factor = _factor(hessian, torch.tensor(backwards[::-1]))
+    shares, steps = factor / factor.diagonal()[:, None], _steps(factor.diagonal(), spread[order])
+    return order, _stepped(shares, steps), steps
+
+
+def _steps(diagonal: Tensor, spread: Tensor) -> Tensor:
+    """Steps of shares, ``(2, n)``, powers of two: the coarsest that add :data:`ROUNDED_SHARES` to the weighed errors.
+
+    Those are Σ (sᵢ / uᵢ)², with the ``spread`` s of the errors and the ``diagonal`` u of the factor. A share with a
+    step of rⱼcᵢ adds (rⱼcᵢ sᵢ / uⱼ)² / 12; bits are fewest where each of the n² / 2 adds the same.
+    """
+    weighed = (spread / diagonal).square().mean()
+    rows = diagonal * (24 * ROUNDED_SHARES / len(diagonal) * weighed).sqrt()
+    return 2 ** torch.stack([rows, 1 / spread]).log2().round().clamp(-MOST_EXPONENT, MOST_EXPONENT)
+
+
+def _stepped(shares: Tensor, steps: Tensor) -> Tensor:
+    """``shares``, unit upper triangular, on multiples of ``steps``. What rounding one does, those behind it in its row
+    make up for: it is an error there as others are."""
+    result = shares.clone()
+    for j in range(1, len(shares)):
+        exact, step = result[:j, j].clone(), steps[0, j] * steps[1, :j]
+        result[:j, j] = (exact / step).round().clamp(-MOST_MULTIPLE, MOST_MULTIPLE) * step
+        result[:j, j + 1 :] -= (exact - result[:j, j]).outer(shares[j, j + 1 :])
+    return result
 
 
 def weights_of_errors(hessian: Tensor) -> Tensor:

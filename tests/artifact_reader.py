@@ -136,12 +136,17 @@ class Quantizer:
     def shares(self, channels: int) -> Array:
         """``(C, C)``, rows and columns in the order of rounding."""
         result = np.zeros((channels, channels), F)
+        below = np.tril_indices(channels, -1)
+        if "scales" in self.stored:
+            rows, columns = (each.astype(int) for each in self.stored["scales"])
+            shares = codes(self.stored["shares"], 8, len(below[0])) - 128
+            result[below] = shares * 2.0 ** (rows[below[0]] + columns[below[1]])
+            return result
         if "largest" not in self.stored:
             result[np.triu_indices(channels, 1)] = self.stored["shares"]
             return result.T
         magnitudes = np.array([1, 3, 6, 9, 13, 18, 24, 32], F) / F(32)
         levels = np.concatenate([-magnitudes[::-1], magnitudes])
-        below = np.tril_indices(channels, -1)
         result[below] = levels[codes(self.stored["shares"], 4, len(below[0]))] * self.stored["largest"][below[0]]
         return result
 
@@ -218,8 +223,13 @@ def tensor(entry: dict[str, Any], data: bytes) -> Array:
 
 
 def codes(packed: Array, bits: int, count: int) -> Array:
-    """``count`` codes that lie end to end."""
-    assert packed.ndim == 1 and len(packed) == -(-count * bits // 8)
+    """``count`` codes."""
+    size = -(-count * bits // 8)
+    assert packed.ndim == 1 and len(packed) <= size
+    if len(packed) < size:
+        unpacked = np.frombuffer(zlib.decompress(packed.tobytes()), np.uint8).astype(np.int64)
+        assert len(unpacked) == count
+        return unpacked
     planes = np.unpackbits(packed, bitorder="little")[: count * bits].reshape(count, bits)
     return (planes.astype(np.int64) << np.arange(bits)).sum(1)
 

@@ -53,7 +53,8 @@ def test_parts_of_a_file_counted_by_hand(small_model: SRModel, tmp_path: Path) -
     # Four layers of 8×8×3×3: codes of 2 bits, two sets of four points in 9 bits a channel, scales, limits in 2 bytes.
     assert parts["codes"] == 4 * 8 * 8 * 9 // 4
     assert parts["points and ranges"] == 4 * (8 * 4 * 9 // 8 + 8 * 4 + 8 * 4 * 9 // 8 + 8 * 2)
-    assert parts["shares"] == 4 * (8 * 2 + 28 // 2 + 8 * 2)
+    # An order, two exponents, and 28 codes of 8 bits, or fewer where some are more frequent.
+    assert 4 * (8 + 2 * 8 + 28 // 8) < parts["shares"] <= 4 * (8 + 2 * 8 + 28)
     assert sum(parts.values()) == size == (tmp_path / "a.safetensors").stat().st_size
     assert described(tmp_path / "a.safetensors")["parts"] == parts
 

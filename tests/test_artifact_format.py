@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import math
 import re
 import runpy
 import struct
@@ -98,17 +99,18 @@ def test_places_between_bounds(small_model: SRModel, with_bounds: Any, tmp_path:
     check(tmp_path / "a.safetensors")
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", range(1, VERSION))
 def test_earlier_versions(plausible_model: SRModel, tmp_path: Path, version: int) -> None:
     images = PatchStream(list(calibration_images()), scale=2, patches=2, patch_size=48)
-    dfsq.save(quantize(plausible_model, images, recipe("accurate", block=None, **FEW)), tmp_path / "a.safetensors")
+    chosen = recipe("accurate", block=8 if version > 3 else None, **FEW)
+    dfsq.save(quantize(plausible_model, images, chosen), tmp_path / "a.safetensors")
     (tmp_path / "b.safetensors").write_bytes(as_of(version, (tmp_path / "a.safetensors").read_bytes()))
     assert read_header(tmp_path / "b.safetensors")["version"] == version
     check(tmp_path / "b.safetensors")
 
 
 def as_of(version: int, content: bytes) -> bytes:
-    """The same as a file of an earlier version, by what the page says of these."""
+    """The same as a file of an earlier version, by what the page says of these; with shares of its own."""
     (length,) = struct.unpack("<Q", content[:8])
     index, data = json.loads(content[8 : 8 + length]), content[8 + length :]
     header = json.loads(index.pop("__metadata__")["dfsq"])
@@ -117,27 +119,42 @@ def as_of(version: int, content: bytes) -> bytes:
     small, rest = json.loads(zlib.decompress(packed[8 : 8 + length])), packed[8 + length :]
     tensors = {name: (each, data[slice(*each["data_offsets"])]) for name, each in index.items()}
     tensors |= {name: (each, rest[slice(*each["data_offsets"])]) for name, each in small.items()}
+    for layer, record in header["layers"].items():
+        count = math.prod(record["shape"])
+        codes = reader["codes"](np.frombuffer(tensors[f"{layer}.weight.codes"][1], "u1"), record["w_bits"], count)
+        tensors[f"{layer}.weight.codes"] = written(packing.pack(torch.from_numpy(codes), record["w_bits"]))
     for name in [name for name in tensors if name.endswith(".input.shares")]:
         place = name.removesuffix(".shares")
-        (channels,) = tensors[f"{place}.order"][0]["shape"]
-        shares = torch.rand(channels * (channels - 1) // 2).bfloat16()
-        tensors[name] = {"dtype": "BF16", "shape": [len(shares)]}, shares.view(torch.uint8).numpy().tobytes()
-        del tensors[f"{place}.largest"]
+        order = torch.frombuffer(bytearray(tensors[f"{place}.order"][1]), dtype=torch.uint8)
+        tensors[f"{place}.order"] = written(order.to(torch.int16))
+        del tensors[f"{place}.scales"]
+        count = len(order) * (len(order) - 1) // 2
+        if version < 3:
+            tensors[name] = written(torch.rand(count).bfloat16())
+        else:
+            tensors[name] = written(packing.pack(torch.randint(0, 16, (count,)), 4))
+            tensors[f"{place}.largest"] = written(torch.rand(len(order)).bfloat16())
     header |= {"version": version, "checksum": "0" * 64}
     if version == 1:
         for field in ("checksum", "channels", "body", "found", "fidelity", "code"):
             del header[field]
         for layer in header["layers"].values():
             del layer["words"], layer["inputs"]
-    written, end = {}, 0
+    offsets, end = {}, 0
     digest = hashlib.sha256(b"" if version == 1 else json.dumps(header).encode())
     for name, (entry, tensor) in sorted(tensors.items()):
-        written[name] = {**entry, "data_offsets": [end, end + len(tensor)]}
+        offsets[name] = {**entry, "data_offsets": [end, end + len(tensor)]}
         end += len(tensor)
         digest.update(f"{name} torch.{reader['NAMES'][entry['dtype']]} {entry['shape']}\n".encode() + tensor)
     header["tensors_sha256" if version == 1 else "checksum"] = digest.hexdigest()
-    start = json.dumps({"__metadata__": {"dfsq": json.dumps(header)}, **written}).encode()
+    start = json.dumps({"__metadata__": {"dfsq": json.dumps(header)}, **offsets}).encode()
     return struct.pack("<Q", len(start)) + start + b"".join(tensor for _, (_, tensor) in sorted(tensors.items()))
+
+
+def written(tensor: Tensor) -> tuple[dict[str, Any], bytes]:
+    """A tensor as an index describes it, and its bytes."""
+    dtype = next(name for name, (torchs, _) in _DTYPES.items() if torchs == str(tensor.dtype))
+    return {"dtype": dtype, "shape": list(tensor.shape)}, tensor.view(torch.uint8).numpy().tobytes()
 
 
 def check(path: Path) -> None:

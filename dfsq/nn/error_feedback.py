@@ -8,20 +8,14 @@ applied to activations while the network runs: C²/2 multiplications per pixel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from dfsq.quantizers.lookup import Lookup
 from dfsq.quantizers.normalization import bin_index, restored
-from dfsq.quantizers.packing import pack, packed_size, unpack
+from dfsq.quantizers.shares import SUFFIXES, pack_shares, unpack_shares
 from dfsq.quantizers.stored import Stored
 
-_MAGNITUDES = torch.tensor([1, 3, 6, 9, 13, 18, 24, 32]) / 32
-_LEVELS = torch.cat([-_MAGNITUDES.flip(0), _MAGNITUDES])
-"""What shares are rounded to, in units of the largest of a channel: closer where most of them are."""
-_BITS = 4
 _BLOCK = 16
 """Channels whose corrections from all channels before them are computed in one matrix product."""
 _PIXELS = 16384
@@ -34,20 +28,24 @@ class ErrorFeedback(nn.Module):
     order: Tensor
     shares: Tensor
 
-    def __init__(self, order: Tensor, shares: Tensor) -> None:
+    def __init__(self, order: Tensor, shares: Tensor, steps: Tensor | None = None) -> None:
         """``order``: a permutation of the channels, ``(C,)``. ``shares``: ``(C, C)``.
 
         Row i, column j > i of ``shares``, both in that order, is how much of the error of channel i is taken from
-        channel j; the rest of it is ignored. Rounded to what is stored, two in a byte: see :class:`_Rounded`.
+        channel j; the rest of it is ignored. ``steps``, ``(2, C)``, say how finely that is stored
+        (:func:`~dfsq.quantizers.shares.pack_shares`): to ``steps[0, j] * steps[1, i]``; None: to sixteenths.
         """
         super().__init__()
-        self._keep(order, _Rounded.nearest(shares.detach().triu(1).T.cpu().contiguous()), shares.device)
+        if steps is None:
+            steps = torch.ones(2, len(order)) / 4
+        self._keep(order, pack_shares(shares.T, steps), shares.device)
 
-    def _keep(self, order: Tensor, stored: _Rounded | _Plain, device: torch.device | None = None) -> None:
-        self._stored = stored
+    def _keep(self, order: Tensor, tensors: dict[str, Tensor], device: torch.device) -> None:
+        self._tensors = tensors
         self.register_buffer("order", order.int(), persistent=False)
         # Transposed: a row holds what is taken from a channel.
-        self.register_buffer("shares", stored.decoded(len(order)).to(device or order.device), persistent=False)
+        shares = unpack_shares(Stored(tensors, SUFFIXES), len(order))
+        self.register_buffer("shares", shares.to(device), persistent=False)
 
     def forward(self, x: Tensor, shift: Tensor | None, spread: Tensor, lookup: Lookup) -> Tensor:
         """Round ``x`` ``(n, C)`` as :func:`dfsq.quantizers.lookup.round_to_points` does, with feedback."""
@@ -88,69 +86,18 @@ class ErrorFeedback(nn.Module):
         return rounded
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """Tensors to store, by suffix: the order and the triangle of the shares, row by row."""
-        return {"order": self.order.cpu().to(torch.int16), **vars(self._stored)}
+        """Tensors to store, by suffix: the order, and the triangle of the shares, row by row."""
+        smallest = torch.uint8 if len(self.order) <= 2**8 else torch.int16
+        return {"order": self.order.cpu().to(smallest), **self._tensors}
 
     @classmethod
     def from_tensors(cls, stored: Stored, channels: int) -> ErrorFeedback:
         """Inverse of :meth:`to_tensors`. Raises ValueError for tensors that do not fit ``channels`` or one another."""
-        order = stored.take("order", torch.int16, (channels,))
+        short = stored.dtype("order") == torch.uint8
+        order = stored.take("order", torch.uint8 if short else torch.int16, (channels,)).int()
         if sorted(order.tolist()) != list(range(channels)):
             raise ValueError(f"the order is no permutation of {channels} channels")
-        count = channels * (channels - 1) // 2
         result = cls.__new__(cls)
         nn.Module.__init__(result)
-        if "largest" in stored:
-            codes = stored.take("shares", torch.uint8, (packed_size(count, _BITS),))
-            result._keep(order, _Rounded(codes, stored.take("largest", torch.bfloat16, (channels,), 0)))
-        else:
-            result._keep(order, _Plain(stored.take("shares", torch.bfloat16, (count,))))
+        result._keep(order, stored.those(SUFFIXES), order.device)
         return result
-
-
-@dataclass(frozen=True)
-class _Rounded:
-    """Shares with a sign and one of eight magnitudes, in units of the largest that is taken from the channel.
-
-    Finer ones do no better, which docs/accuracy.md shows.
-    """
-
-    shares: Tensor
-    """Packed indices of ``_LEVELS``, below the diagonal row by row: uint8, 1-D."""
-    largest: Tensor
-    """bfloat16 ``(C,)``."""
-
-    @classmethod
-    def nearest(cls, shares: Tensor) -> _Rounded:
-        """``shares`` ``(C, C)``, strictly below the diagonal, rounded."""
-        largest = shares.abs().amax(1).bfloat16()
-        units = torch.where(largest > 0, largest.float(), 1)[:, None]
-        edges = (_LEVELS[1:] + _LEVELS[:-1]) / 2
-        codes = torch.bucketize(shares / units, edges)
-        return cls(pack(codes[*_below(len(shares))], _BITS), largest)
-
-    def decoded(self, channels: int) -> Tensor:
-        """The shares, float32 ``(C, C)``."""
-        rows, columns = _below(channels)
-        codes = unpack(self.shares, _BITS, (len(rows),))
-        result = torch.zeros(channels, channels)
-        result[rows, columns] = _LEVELS[codes] * self.largest.float()[rows]
-        return result
-
-
-@dataclass(frozen=True)
-class _Plain:
-    """Shares as files of before hold them."""
-
-    shares: Tensor
-    """bfloat16, above the diagonal row by row, 1-D: transposed."""
-
-    def decoded(self, channels: int) -> Tensor:
-        """The shares, float32 ``(C, C)``."""
-        matrix = torch.zeros(channels, channels)
-        matrix[*torch.triu_indices(channels, channels, 1)] = self.shares.float()
-        return matrix.T.contiguous()
-
-
-def _below(channels: int) -> Tensor:
-    return torch.tril_indices(channels, channels, -1)

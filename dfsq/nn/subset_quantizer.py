@@ -15,6 +15,7 @@ from dfsq.quantizers.blocks import cut, joined, within
 from dfsq.quantizers.lookup import Lookup, round_to_points
 from dfsq.quantizers.normalization import channel_statistics, window_statistics
 from dfsq.quantizers.points import pack_points, unpack_points
+from dfsq.quantizers.shares import SUFFIXES
 from dfsq.quantizers.stored import Stored
 from dfsq.quantizers.universal import UniversalSet
 
@@ -190,7 +191,7 @@ class SubsetQuantizer(InputQuantizer):
         Raises ValueError for tensors that do not fit the layer or one another, and for values that cannot be.
         """
         fixed = None
-        stored = Stored(tensors, ("points", "limit", "fixed", "block", "reach", "order", "shares", "largest"))
+        stored = Stored(tensors, ("points", "limit", "fixed", "block", "reach", "order", *SUFFIXES))
         if "fixed" in stored:
             shape = (2,) if tensors["fixed"].dim() == 1 else (2, channels)
             fixed = stored.take("fixed", torch.float32, shape)
@@ -212,7 +213,7 @@ class SubsetQuantizer(InputQuantizer):
         points = unpack_points(stored, (rows, 2**bits), universal)
         limit = stored.positive("limit", torch.bfloat16, (channels,)).float() if "limit" in stored else None
         feedback = None
-        if any(name in stored for name in ("order", "shares", "largest")):
+        if any(name in stored for name in ("order", *SUFFIXES)):
             feedback = ErrorFeedback.from_tensors(stored, channels)
         return cls(points, signed, bits, universal, channel_axis, limit, feedback, fixed, block, reach)
 

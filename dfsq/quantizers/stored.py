@@ -21,6 +21,10 @@ class Stored:
     def __contains__(self, name: str) -> bool:
         return name in self._tensors
 
+    def those(self, names: tuple[str, ...]) -> dict[str, Tensor]:
+        """The tensors with these ``names`` that are there."""
+        return {name: self._tensors[name] for name in names if name in self._tensors}
+
     def dtype(self, name: str) -> torch.dtype:
         """The dtype of a tensor. Raises ValueError where it is missing."""
         return self._get(name).dtype

@@ -5,7 +5,6 @@ One class per kind, looked up by name in ``KINDS``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,8 +13,8 @@ import torch
 from torch import Tensor
 
 from dfsq.quantizers import bounds, subset, uniform
+from dfsq.quantizers.codes import pack_codes, unpack_codes
 from dfsq.quantizers.normalization import bin_index
-from dfsq.quantizers.packing import pack, packed_size, unpack
 from dfsq.quantizers.points import pack_points, unpack_points
 from dfsq.quantizers.stored import Stored
 from dfsq.quantizers.universal import UniversalSet
@@ -46,7 +45,7 @@ class UniformWeight:
     def to_tensors(self) -> dict[str, Tensor]:
         """Tensors to store, by suffix."""
         return {
-            "codes": pack(self.codes, self.bits),
+            "codes": pack_codes(self.codes, self.bits),
             "scale": self.scale,
             "zero_point": self.zero_point.to(torch.uint8),
         }
@@ -97,7 +96,7 @@ class SubsetWeight:
     def to_tensors(self) -> dict[str, Tensor]:
         """Tensors to store, by suffix."""
         return {
-            "codes": pack(self.codes, self.bits),
+            "codes": pack_codes(self.codes, self.bits),
             "scale": self.scale,
             "points": pack_points(self.points, self.universal),
         }
@@ -144,7 +143,7 @@ class BoundsWeight:
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Tensors to store, by suffix."""
-        return {"codes": pack(self.codes, self.bits), "lower": self.lower, "upper": self.upper}
+        return {"codes": pack_codes(self.codes, self.bits), "lower": self.lower, "upper": self.upper}
 
     @classmethod
     def from_tensors(
@@ -177,5 +176,4 @@ def weight_bins(weight: Tensor, universal: UniversalSet) -> tuple[Tensor, Tensor
 
 
 def _codes(stored: Stored, shape: tuple[int, ...], bits: int) -> Tensor:
-    size = packed_size(math.prod(shape), bits)
-    return unpack(stored.take("codes", torch.uint8, (size,)), bits, shape).to(torch.uint8)
+    return unpack_codes(stored, "codes", bits, shape).to(torch.uint8)

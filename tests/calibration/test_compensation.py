@@ -6,12 +6,21 @@ import torch
 from torch import Tensor, nn
 
 from calibration import OnePass, Sequential, quantize
-from calibration.compensation import DAMPING, Moments, Products, compensated, corrected, passed_on, triangle
+from calibration.compensation import (
+    DAMPING,
+    ROUNDED_SHARES,
+    Moments,
+    Products,
+    compensated,
+    corrected,
+    passed_on,
+    triangle,
+)
 from calibration.given import rows_of
 from calibration.weights import quantize_weight
 from dfsq.errors import UsageError
 from dfsq.model import NetworkInfo, SRModel
-from dfsq.nn import QuantizedConv2d
+from dfsq.nn import ErrorFeedback, QuantizedConv2d
 from dfsq.quantizers.universal import UniversalSet
 
 
@@ -112,7 +121,7 @@ def test_the_order_suits_entries_that_err_differently(seed: int) -> None:
     torch.manual_seed(seed)
     mixing = torch.randn(5, 5).double() * torch.logspace(0, -1.5, 5)
     hessian, errors = mixing.T @ mixing, torch.logspace(-4, 0, 5).double()[torch.randperm(5)]
-    order, _ = passed_on(hessian, errors)
+    order, _, _ = passed_on(hessian, errors)
     costs = sorted(cost(hessian, errors, each) for each in permutations(range(5)))
     found = cost(hessian, errors, tuple(order.tolist()))
     assert found < costs[len(costs) // 20]  # among the best of all orders
@@ -120,8 +129,28 @@ def test_the_order_suits_entries_that_err_differently(seed: int) -> None:
 
 
 def test_entries_that_never_err_have_an_order_too() -> None:
-    order, shares = passed_on(torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64))
+    order, shares, _ = passed_on(torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64))
     assert sorted(order.tolist()) == [0, 1, 2] and shares.isfinite().all()
+
+
+@pytest.mark.parametrize("channels", [20, 60])
+@pytest.mark.parametrize("seed", range(4))
+def test_rounding_shares_costs_what_it_may_however_channels_are_scaled(seed: int, channels: int) -> None:
+    """Against errors that are drawn, and shares that are not rounded."""
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(2 * channels, channels, generator=generator, dtype=torch.float64)
+    mixing[:, ::2] += 2 * torch.randn(2 * channels, 1, generator=generator, dtype=torch.float64)
+    scale = 10 ** torch.rand(channels, generator=generator, dtype=torch.float64)
+    errors = scale * (0.1 + torch.rand(channels, generator=generator, dtype=torch.float64))
+    hessian = mixing.T @ mixing / scale / scale[:, None]
+    order, shares, steps = passed_on(hessian, errors.square())
+    exact = triangle(hessian, order)[1]
+    assert torch.equal(ErrorFeedback(order, shares, steps).shares.T, shares.triu(1).float())
+    made = torch.randn(4000, channels, generator=generator, dtype=torch.float64) * errors[order]
+    damped = (hessian + DAMPING * hessian.diagonal().mean() * torch.eye(channels))[order][:, order]
+    # What rounding errs by in the end: in a channel its own, and what those before it have handed on.
+    lost = [torch.einsum("ni,ij,nj->", each, damped, each) for each in (made @ exact, made @ shares)]
+    assert 0.5 * ROUNDED_SHARES < lost[1] / lost[0] - 1 < 1.5 * ROUNDED_SHARES
 
 
 def test_where_nothing_matters_nothing_is_passed_on() -> None:

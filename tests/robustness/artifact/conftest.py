@@ -33,7 +33,14 @@ BEYOND_NORMAL = 1_500_000_000
 """Bytes that no input may make a process take on top of what it has."""
 PATIENCE = 300
 """Seconds after which a whole loop has surely hung."""
-DTYPES = {"U8": torch.uint8, "I16": torch.int16, "F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
+DTYPES = {
+    "U8": torch.uint8,
+    "I8": torch.int8,
+    "I16": torch.int16,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F32": torch.float32,
+}
 CODES = {**{dtype: code for code, dtype in DTYPES.items()}, torch.int64: "I64", torch.float64: "F64"}
 BLANK = "0" * 64
 PACKED = "dfsq.packed"

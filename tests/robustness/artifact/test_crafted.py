@@ -6,6 +6,7 @@ import json
 import os
 import re
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,13 @@ OTHER = "tail.0.0"
 C = 8
 BF16 = torch.bfloat16
 
+
+def stream(count: int, strategy: int = zlib.Z_HUFFMAN_ONLY) -> Tensor:
+    """A zlib stream that unpacks to zeros."""
+    deflated = zlib.compressobj(9, strategy=strategy)
+    return torch.frombuffer(bytearray(deflated.compress(bytes(count)) + deflated.flush()), dtype=torch.uint8)
+
+
 TENSORS: dict[str, tuple[dict[str, Tensor | None], str]] = {
     "order shorter": ({"order": torch.zeros(1).short(), "shares": torch.zeros(0, dtype=BF16)}, "order is"),
     "order longer": (
@@ -36,7 +44,16 @@ TENSORS: dict[str, tuple[dict[str, Tensor | None], str]] = {
     "order absent": ({"order": None}, "order is missing"),
     "order of floats": ({"order": torch.arange(C).float()}, "order is"),
     "shares shorter": ({"shares": torch.zeros(27, dtype=BF16)}, "shares is"),
-    "shares not finite": ({"shares": torch.full((28,), torch.nan, dtype=BF16)}, "not finite"),
+    "shares of other floats": ({"shares": torch.zeros(28)}, "shares is torch.float32"),
+    "shares in a stream that unpacks to more": ({"shares": stream(29)}, "none of 28 codes"),
+    "scales absent": ({"scales": None}, "shares is torch.uint8"),
+    "scales shorter": ({"scales": torch.zeros(2, 1, dtype=torch.int8)}, "scales is"),
+    "scales of a row": ({"scales": torch.zeros(2 * C, dtype=torch.int8)}, "scales is"),
+    "scales too large": ({"scales": torch.full((2, C), 127, dtype=torch.int8)}, "scales has a value of 127"),
+    "scales too small": ({"scales": torch.full((2, C), -128, dtype=torch.int8)}, "scales has a value of -128"),
+    "scales of floats": ({"scales": torch.zeros(2, C)}, "scales is torch.float32"),
+    "largest not finite": ({"scales": None, "largest": torch.full((C,), torch.nan, dtype=BF16)}, "not finite"),
+    "shares not finite": ({"scales": None, "shares": torch.full((28,), torch.nan, dtype=BF16)}, "not finite"),
     "shares absent": ({"shares": None}, "shares is missing"),
     "limit shorter": ({"limit": torch.ones(1, dtype=BF16)}, "limit is"),
     "limit longer": ({"limit": torch.ones(9, dtype=BF16)}, "limit is"),
@@ -67,6 +84,12 @@ WEIGHTS: dict[str, tuple[dict[str, Tensor | None], str]] = {
     "scale too large": ({"scale": torch.full((32,), 3e38)}, "not finite"),
     "zero point shorter": ({"zero_point": torch.zeros(1).byte()}, "zero_point is"),
     "codes shorter": ({"codes": torch.zeros(2303).byte()}, "codes is"),
+    "codes in a stream of fewer": ({"codes": stream(2303)}, "none of 2304 codes"),
+    "codes in a stream of more": ({"codes": stream(2305)}, "none of 2304 codes"),
+    "codes in a stream that is cut": ({"codes": stream(2304)[:-1]}, "none of 2304 codes"),
+    "codes in a stream with more behind": ({"codes": torch.cat([stream(2304), torch.zeros(1).byte()])}, "none of 2304"),
+    "codes in a damaged stream": ({"codes": stream(2304).flip(0)}, "codes is .* bytes; it must be"),
+    "codes in a stream that unpacks to far more": ({"codes": stream(10**6, zlib.Z_RLE)}, "none of 2304 codes"),
     "codes longer": ({"codes": torch.zeros(9999).byte()}, "codes is"),
     "codes absent": ({"codes": None}, "codes is missing"),
     "points of another kind": ({"points": torch.zeros(32, 4).short()}, "no use for the tensor 'points'"),
