@@ -86,7 +86,7 @@ class Reader:
         if record["weights"] == "uniform":
             values = (rows.astype(F) - stored["zero_point"].astype(F)[:, None]) * stored["scale"][:, None]
         elif record["weights"] == "subset":
-            levels = points(stored["points"], shape[0], record["w_bits"], record["words"])
+            levels = points(stored, shape[0], record["w_bits"], record["words"])
             levels = over(levels, record["words"]) * stored["scale"][:, None]
             values = np.take_along_axis(levels, rows, 1)
         else:
@@ -131,7 +131,7 @@ class Quantizer:
         """Numerators ``(C, 2^bits)``, or ``(1, 2^bits)`` for a whole tensor."""
         fixed = self.stored.get("fixed")
         rows = 1 if fixed is not None and fixed.ndim == 1 else channels
-        return points(self.stored["points"], rows, self.bits, self.words)
+        return points(self.stored, rows, self.bits, self.words)
 
     def shares(self, channels: int) -> Array:
         """``(C, C)``, rows and columns in the order of rounding."""
@@ -247,9 +247,12 @@ def over(numerators: Array, words: int) -> Array:
     return (numerators / (words * 4**words)).astype(F)
 
 
-def points(stored: Array, rows: int, bits: int, words: int) -> Array:
+def points(tensors: dict[str, Array], rows: int, bits: int, words: int) -> Array:
     """Numerators ``(rows, 2^bits)``, ascending."""
     k, elements = 2**bits, universal(words)
+    if "gaps" in tensors:
+        return elements[codes(tensors["gaps"], 8, rows * k).reshape(rows, k).cumsum(1)]
+    stored = tensors["points"]
     if stored.dtype == np.dtype("<i2"):
         assert stored.shape in ((rows, 2), (rows, k))
         wide = stored.astype(np.int64)

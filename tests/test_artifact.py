@@ -50,9 +50,9 @@ def test_parts_of_a_file_counted_by_hand(small_model: SRModel, tmp_path: Path) -
     model = quantize(small_model, [X], recipe("accurate", w_bits=2, a_bits=2, outside_bits=None))
     size = dfsq.save(model, tmp_path / "a.safetensors")
     parts = parts_of(model, size)
-    # Four layers of 8×8×3×3: codes of 2 bits, two sets of four points in 9 bits a channel, scales, limits in 2 bytes.
+    # Four layers of 8×8×3×3: codes of 2 bits, two sets of four points in 9 bits at most, scales, limits in 2 bytes.
     assert parts["codes"] == 4 * 8 * 8 * 9 // 4
-    assert parts["points and ranges"] == 4 * (8 * 4 * 9 // 8 + 8 * 4 + 8 * 4 * 9 // 8 + 8 * 2)
+    assert 4 * (8 * 4 + 8 * 2) < parts["points and ranges"] <= 4 * (8 * 4 * 9 // 8 + 8 * 4 + 8 * 4 * 9 // 8 + 8 * 2)
     # An order, two exponents, and 28 codes of 8 bits, or fewer where some are more frequent.
     assert 4 * (8 + 2 * 8 + 28 // 8) < parts["shares"] <= 4 * (8 + 2 * 8 + 28)
     assert sum(parts.values()) == size == (tmp_path / "a.safetensors").stat().st_size

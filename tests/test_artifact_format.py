@@ -119,6 +119,14 @@ def as_of(version: int, content: bytes) -> bytes:
     small, rest = json.loads(zlib.decompress(packed[8 : 8 + length])), packed[8 + length :]
     tensors = {name: (each, data[slice(*each["data_offsets"])]) for name, each in index.items()}
     tensors |= {name: (each, rest[slice(*each["data_offsets"])]) for name, each in small.items()}
+    for name in [name for name in tensors if name.endswith(".gaps")]:
+        place = name.removesuffix(".gaps").rpartition(".")
+        record = header["layers"][place[0]]
+        bits = record["w_bits" if place[2] == "weight" else "a_bits"]
+        rows = record["shape"][0 if place[2] == "weight" else 1]
+        gaps = reader["codes"](np.frombuffer(tensors.pop(name)[1], "u1"), 8, rows * 2**bits)
+        indices = torch.from_numpy(gaps).view(rows, -1).cumsum(1)
+        tensors[name.replace(".gaps", ".points")] = written(packing.pack(indices, UniversalSet().index_bits))
     for layer, record in header["layers"].items():
         count = math.prod(record["shape"])
         codes = reader["codes"](np.frombuffer(tensors[f"{layer}.weight.codes"][1], "u1"), record["w_bits"], count)

@@ -5,7 +5,6 @@ from torch import Tensor
 from calibration.compensation import triangle
 from calibration.selection import select
 from dfsq.nn import ErrorFeedback, SubsetQuantizer
-from dfsq.quantizers.shares import SUFFIXES
 from dfsq.quantizers.stored import Stored
 from dfsq.quantizers.subset import nearest
 from dfsq.quantizers.universal import UniversalSet
@@ -74,7 +73,7 @@ def test_memory_layout_does_not_matter() -> None:
 def test_it_comes_back_as_it_is_used(channels: int) -> None:
     feedback = ErrorFeedback(*triangle(sensitivity(channels)))
     tensors = feedback.to_tensors()
-    loaded = ErrorFeedback.from_tensors(Stored(tensors, ("order", *SUFFIXES)), channels)
+    loaded = ErrorFeedback.from_tensors(Stored(tensors, ErrorFeedback.SUFFIXES), channels)
     assert torch.equal(loaded.order, feedback.order) and torch.equal(loaded.shares, feedback.shares)
     assert all(torch.equal(each, tensors[name]) for name, each in loaded.to_tensors().items())
 
@@ -82,7 +81,7 @@ def test_it_comes_back_as_it_is_used(channels: int) -> None:
 def test_files_of_before_have_wider_orders() -> None:
     tensors = ErrorFeedback(*triangle(sensitivity(6))).to_tensors()
     wide = {**tensors, "order": tensors["order"].to(torch.int16)}
-    loaded = ErrorFeedback.from_tensors(Stored(wide, ("order", *SUFFIXES)), 6)
+    loaded = ErrorFeedback.from_tensors(Stored(wide, ErrorFeedback.SUFFIXES), 6)
     assert loaded.order.tolist() == tensors["order"].tolist()
 
 
@@ -98,4 +97,4 @@ def test_files_of_before_have_wider_orders() -> None:
 def test_an_order_that_does_not_fit_is_refused(wrong: Tensor, message: str) -> None:
     tensors = ErrorFeedback(*triangle(sensitivity(4))).to_tensors()
     with pytest.raises(ValueError, match=message):
-        ErrorFeedback.from_tensors(Stored({**tensors, "order": wrong}, ("order", *SUFFIXES)), 4)
+        ErrorFeedback.from_tensors(Stored({**tensors, "order": wrong}, ErrorFeedback.SUFFIXES), 4)

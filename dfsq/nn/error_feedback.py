@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from dfsq.quantizers.lookup import Lookup
 from dfsq.quantizers.normalization import bin_index, restored
-from dfsq.quantizers.shares import SUFFIXES, pack_shares, unpack_shares
+from dfsq.quantizers.shares import SUFFIXES as SHARES
+from dfsq.quantizers.shares import pack_shares, unpack_shares
 from dfsq.quantizers.stored import Stored
 
 _BLOCK = 16
@@ -24,6 +25,9 @@ _PIXELS = 16384
 
 class ErrorFeedback(nn.Module):
     """The order in which channels are rounded, and what of an error goes to which channel."""
+
+    SUFFIXES = ("order", *SHARES)
+    """Of the tensors that it may be stored as."""
 
     order: Tensor
     shares: Tensor
@@ -44,7 +48,7 @@ class ErrorFeedback(nn.Module):
         self._tensors = tensors
         self.register_buffer("order", order.int(), persistent=False)
         # Transposed: a row holds what is taken from a channel.
-        shares = unpack_shares(Stored(tensors, SUFFIXES), len(order))
+        shares = unpack_shares(Stored(tensors, SHARES), len(order))
         self.register_buffer("shares", shares.to(device), persistent=False)
 
     def forward(self, x: Tensor, shift: Tensor | None, spread: Tensor, lookup: Lookup) -> Tensor:
@@ -99,5 +103,5 @@ class ErrorFeedback(nn.Module):
             raise ValueError(f"the order is no permutation of {channels} channels")
         result = cls.__new__(cls)
         nn.Module.__init__(result)
-        result._keep(order, stored.those(SUFFIXES), order.device)
+        result._keep(order, stored.those(SHARES), order.device)
         return result

@@ -14,8 +14,8 @@ from dfsq.quantizers import fused, native
 from dfsq.quantizers.blocks import cut, joined, within
 from dfsq.quantizers.lookup import Lookup, round_to_points
 from dfsq.quantizers.normalization import channel_statistics, window_statistics
+from dfsq.quantizers.points import SUFFIXES as POINTS
 from dfsq.quantizers.points import pack_points, unpack_points
-from dfsq.quantizers.shares import SUFFIXES
 from dfsq.quantizers.stored import Stored
 from dfsq.quantizers.universal import UniversalSet
 
@@ -164,7 +164,7 @@ class SubsetQuantizer(InputQuantizer):
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Tensors to store, by suffix."""
-        tensors = {"points": pack_points(self.points.cpu(), self.universal)}
+        tensors = pack_points(self.points.cpu(), self.universal)
         if self.limit is not None:
             tensors["limit"] = self.limit.bfloat16()
         if self.fixed is not None:
@@ -191,7 +191,7 @@ class SubsetQuantizer(InputQuantizer):
         Raises ValueError for tensors that do not fit the layer or one another, and for values that cannot be.
         """
         fixed = None
-        stored = Stored(tensors, ("points", "limit", "fixed", "block", "reach", "order", *SUFFIXES))
+        stored = Stored(tensors, (*POINTS, "limit", "fixed", "block", "reach", *ErrorFeedback.SUFFIXES))
         if "fixed" in stored:
             shape = (2,) if tensors["fixed"].dim() == 1 else (2, channels)
             fixed = stored.take("fixed", torch.float32, shape)
@@ -213,7 +213,7 @@ class SubsetQuantizer(InputQuantizer):
         points = unpack_points(stored, (rows, 2**bits), universal)
         limit = stored.positive("limit", torch.bfloat16, (channels,)).float() if "limit" in stored else None
         feedback = None
-        if any(name in stored for name in ("order", *SUFFIXES)):
+        if any(name in stored for name in ErrorFeedback.SUFFIXES):
             feedback = ErrorFeedback.from_tensors(stored, channels)
         return cls(points, signed, bits, universal, channel_axis, limit, feedback, fixed, block, reach)
 

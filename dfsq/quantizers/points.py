@@ -1,7 +1,7 @@
-"""How quantization points are stored: in the smallest of four forms, told apart by dtype and size.
+"""How quantization points are stored: in the smallest of four forms, told apart by name and dtype.
 
-Evenly spaced, the first and the step of every channel; indices into the universal set, or one bit for each of its
-elements; and numerators as they are.
+Evenly spaced, the first and the step of every channel; gaps between indices into the universal set, or the indices; and
+numerators as they are. Up to format version 4 one bit for each element of the set stood for gaps.
 """
 
 from __future__ import annotations
@@ -11,26 +11,30 @@ import math
 import torch
 from torch import Tensor
 
+from dfsq.quantizers.codes import pack_codes, unpack_codes
 from dfsq.quantizers.packing import pack, packed_size, unpack
 from dfsq.quantizers.stored import Stored
 from dfsq.quantizers.universal import UniversalSet
 
+SUFFIXES = ("points", "gaps")
+"""Of the tensors that may be there: one of them is."""
+_GAP_BITS = 8
 
-def pack_points(points: Tensor, universal: UniversalSet) -> Tensor:
-    """Pack ``points``, ascending numerators, int ``(C, k)``: int16 ``(C, 2)`` or ``(C, k)``, or uint8, 1-D."""
-    channels, k = points.shape
-    indices_size, mask_size = _sizes(channels, k, universal)
-    forms = []
+
+def pack_points(points: Tensor, universal: UniversalSet) -> dict[str, Tensor]:
+    """The tensor, by suffix, of ``points``, ascending numerators, int ``(C, k)``: ``gaps``, uint8, 1-D; or ``points``,
+    int16 ``(C, 2)`` or ``(C, k)``, or uint8, 1-D."""
+    forms = [("points", points.to(torch.int16))]
     steps = points.diff()
-    if k > 2 and (steps == steps[:, :1]).all():
-        forms.append(torch.stack([points[:, 0], steps[:, 0]], 1).to(torch.int16))
+    if points.shape[1] > 2 and (steps == steps[:, :1]).all():
+        forms.append(("points", torch.stack([points[:, 0], steps[:, 0]], 1).to(torch.int16)))
     if torch.isin(points, universal.numerators).all():
         indices = torch.searchsorted(universal.numerators, points)
-        if mask_size < indices_size and (steps > 0).all():  # a point that is there twice is one bit
-            mask = torch.zeros(channels, len(universal), dtype=torch.int64).scatter_(1, indices, 1)
-            forms.append(pack(mask, 1))
-        forms.append(pack(indices, universal.index_bits))
-    return min([*forms, points.to(torch.int16)], key=lambda form: form.nbytes)
+        forms.append(("points", pack(indices, universal.index_bits)))
+        gaps = indices.diff(prepend=torch.zeros_like(indices[:, :1]))
+        if int(gaps.amax()) < 2**_GAP_BITS:
+            forms.append(("gaps", pack_codes(gaps, _GAP_BITS)))
+    return dict([min(forms, key=lambda form: form[1].nbytes)])
 
 
 def stored_bits(bits: int, universal: UniversalSet, evenly: bool) -> int:
@@ -39,17 +43,21 @@ def stored_bits(bits: int, universal: UniversalSet, evenly: bool) -> int:
 
 
 def unpack_points(stored: Stored, shape: tuple[int, int], universal: UniversalSet) -> Tensor:
-    """Inverse of :func:`pack_points`, of the tensor ``points``: int64 numerators of ``shape`` ``(C, k)``.
+    """Inverse of :func:`pack_points`: int64 numerators of ``shape`` ``(C, k)``.
 
     Raises ValueError for what has none of the forms, an index outside the universal set, and points that are not
     ascending within −1…1.
     """
     channels, k = shape
     most = universal.denominator
-    if stored.dtype("points") == torch.int16:
+    if "gaps" in stored:
+        stored.refuse("points", beside="gaps")
+        indices = unpack_codes(stored, "gaps", _GAP_BITS, shape).cumsum(1)
+        points: Tensor = universal.numerators[_within(indices, universal)]
+    elif stored.dtype("points") == torch.int16:
         if k > 2 and stored.shape("points") == (channels, 2):
             first, step = stored.take("points", torch.int16, (channels, 2)).long().T
-            points: Tensor = first[:, None] + step[:, None] * torch.arange(k)
+            points = first[:, None] + step[:, None] * torch.arange(k)
             if points.numel() and (points.amin() < -most or points.amax() > most):
                 raise ValueError(f"evenly spaced points reach to {points.abs().amax()}; the most is {most}")
         else:
@@ -71,6 +79,10 @@ def _indices(stored: Stored, shape: tuple[int, int], universal: UniversalSet) ->
             raise ValueError(f"a channel has {wrong} points; it must have {shape[1]}")
         return mask.nonzero()[:, 1].view(shape)
     indices = unpack(stored.take("points", torch.uint8, (size,)), universal.index_bits, shape)
+    return _within(indices, universal)
+
+
+def _within(indices: Tensor, universal: UniversalSet) -> Tensor:
     if indices.numel() and int(indices.amax()) >= len(universal):
         raise ValueError(f"point index {int(indices.amax())}, but the universal set has {len(universal)} elements")
     return indices

@@ -48,6 +48,7 @@ def unpack_shares(stored: Stored, channels: int) -> Tensor:
     rows, columns = _below(channels)
     result = torch.zeros(channels, channels)
     if "scales" in stored:
+        stored.refuse("largest", beside="scales")
         scales = stored.take("scales", torch.int8, (2, channels), -MOST_EXPONENT, MOST_EXPONENT)
         multiples = unpack_codes(stored, "shares", _BITS, (len(rows),)) - _ZERO
         result[rows, columns] = torch.from_numpy(np.ldexp(multiples.float().numpy(), _exponents(scales)))

@@ -25,6 +25,11 @@ class Stored:
         """The tensors with these ``names`` that are there."""
         return {name: self._tensors[name] for name in names if name in self._tensors}
 
+    def refuse(self, name: str, beside: str) -> None:
+        """Raises ValueError where there is a tensor called ``name``, which stands for the same as ``beside``."""
+        if name in self:
+            raise ValueError(f"{name} and {beside} are both there")
+
     def dtype(self, name: str) -> torch.dtype:
         """The dtype of a tensor. Raises ValueError where it is missing."""
         return self._get(name).dtype

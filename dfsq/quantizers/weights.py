@@ -15,6 +15,7 @@ from torch import Tensor
 from dfsq.quantizers import bounds, subset, uniform
 from dfsq.quantizers.codes import pack_codes, unpack_codes
 from dfsq.quantizers.normalization import bin_index
+from dfsq.quantizers.points import SUFFIXES as POINTS
 from dfsq.quantizers.points import pack_points, unpack_points
 from dfsq.quantizers.stored import Stored
 from dfsq.quantizers.universal import UniversalSet
@@ -98,7 +99,7 @@ class SubsetWeight:
         return {
             "codes": pack_codes(self.codes, self.bits),
             "scale": self.scale,
-            "points": pack_points(self.points, self.universal),
+            **pack_points(self.points, self.universal),
         }
 
     @classmethod
@@ -109,7 +110,7 @@ class SubsetWeight:
 
         Raises ValueError for tensors that do not fit ``shape`` and ``bits``.
         """
-        stored = Stored(tensors, ("codes", "scale", "points"))
+        stored = Stored(tensors, ("codes", "scale", *POINTS))
         scale = stored.positive("scale", torch.float32, shape[:1])
         points = unpack_points(stored, (shape[0], 2**bits), universal)
         return cls(_codes(stored, shape, bits), scale, points, bits, universal)

@@ -61,6 +61,7 @@ def test_those_of_files_of_before_are_read_as_they_were() -> None:
         ("scales", torch.zeros(2, 5, dtype=torch.int8), r"scales is torch.int8 of shape \(2, 5\)"),
         ("scales", torch.full((2, 4), 61, dtype=torch.int8), "scales has a value of 61; it must be at most 60"),
         ("scales", torch.zeros(2, 4), "scales is torch.float32"),
+        ("largest", torch.ones(4).bfloat16(), "largest and scales are both there"),
     ],
 )
 def test_stored_tensors_that_do_not_fit_are_refused(name: str, wrong: Tensor, message: str) -> None:
