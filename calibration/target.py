@@ -24,6 +24,7 @@ from dfsq.evaluation.benchmarks import Benchmark
 from dfsq.evaluation.results import SetResult
 from dfsq.model import Quantization, SRModel
 from dfsq.nn import quantized_layers
+from dfsq.plurals import counted
 from dfsq.report.report import difference
 
 
@@ -145,7 +146,7 @@ class _Search:
         known = next((each for each in self._tries if each.steps == steps), None)
         if known is not None:
             return known.drop
-        what = f"Try {len(self._tries) + 1}: {steps} steps up"
+        what = f"Try {len(self._tries) + 1}: {counted(steps, 'step')} up"
 
         def progress(_part: str, done: int, total: int, detail: str = "", share: float | None = None, /) -> None:
             self._progress(what, done, total, detail, share)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cli.calibrating import patches_of
 from cli.console import note
 from cli.progress import progress
+from dfsq.plurals import counted
 
 if TYPE_CHECKING:
     from calibration import Recipe, Target
@@ -39,8 +40,8 @@ class Aim:
             "set aside": "; ".join((*self.held_out.notes, ", ".join(target.images))),
             "drop there": f"{target.before:.3f} dB by the recipe alone, {target.taken.drop:.3f} dB as written, at most "
             f"{target.limit:g} asked for",
-            "raised": f"{_counted(len(target.raised), 'layer')}, by {target.taken.steps} of "
-            f"{_counted(target.possible, 'step')}; tried: {tries}",
+            "raised": f"{counted(len(target.raised), 'layer')}, by {target.taken.steps} of "
+            f"{counted(target.possible, 'step')}; tried: {tries}",
         }
         if not target.possible:
             facts["raised"] = "nothing had to be raised" if target.reached else "nothing is left to be raised"
@@ -54,10 +55,6 @@ class Aim:
         for name, (_, after) in self.target.raised.items():
             layers.setdefault(shown(after), []).append(name)
         return {f"raised to {bits}": ", ".join(names) for bits, names in sorted(layers.items())}
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" + "s" * (count != 1)
 
 
 def quantize_within(

@@ -26,6 +26,7 @@ from cli.twins import Twins, first, quantized_before, quantized_now
 from cli.values import Number
 from dfsq import distributed, limits
 from dfsq.errors import UsageError
+from dfsq.plurals import counted
 
 if TYPE_CHECKING:
     from calibration.analysis import Analysis
@@ -173,8 +174,8 @@ def _advice(found: Analysis, command: str | None) -> Section:
     if proposal is None or command is None:
         return Section("Next", notes=[f"A drop of {found.drop:.3f} dB leaves nothing to be gained."])
     if proposal.layers:
-        counted = f"{len(proposal.layers)} layer" + "s" * (len(proposal.layers) > 1)
-        what = f"More bits for {counted} would leave a drop of {proposal.drop:.3f} dB of {found.drop:.3f}:"
+        layers = counted(len(proposal.layers), "layer")
+        what = f"More bits for {layers} would leave a drop of {proposal.drop:.3f} dB of {found.drop:.3f}:"
     else:
         what = f"No few layers stand out. Raising bits until the drop is {proposal.drop:g} dB:"
     return Section("Next", notes=[what, command])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cli.console import note
 from cli.progress import progress
 from dfsq.engines.registry import TORCH
+from dfsq.plurals import counted
 
 if TYPE_CHECKING:
     from dfsq.engines.engine import Engine
@@ -32,7 +33,7 @@ def find_sets(data: Path | None, sets: Sequence[str], scale: int, quiet: bool) -
         return [samples.benchmark(scale)]
     found = _noted(lambda: benchmarks.find_all(data, sets, scale), quiet)
     if not sets:
-        each = ", ".join(f"{one.name} ({len(one.pairs)} images)" for one in found)
+        each = ", ".join(f"{one.name} ({counted(len(one.pairs), 'image')})" for one in found)
         note(f"no --set: all of {data} are scored at ×{scale}: {each}", quiet)
     return found
 

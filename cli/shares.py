@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dfsq.plurals import counted
+
 if TYPE_CHECKING:
     from dfsq.networks.multiply_adds import Shares
 
@@ -22,9 +24,10 @@ def share_facts(shares: Shares, inside: str, outside: str) -> dict[str, str]:
     if shares.rest:
         names = [str(each) for each, _ in shares.rest]
         more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-        places = f"{len(names)} place{'s' * (len(names) > 1)}"
         listed = ", ".join(names[:_LISTED]) + more
-        facts["full precision"] = f"{places}, {percent(shares.full)} of the multiply-adds: {listed}"
+        facts["full precision"] = (
+            f"{counted(len(names), 'place')}, {percent(shares.full)} of the multiply-adds: {listed}"
+        )
     return facts
 
 

@@ -13,6 +13,7 @@ from cli.console import note
 from cli.progress import progress
 from cli.values import Number
 from dfsq import limits
+from dfsq.plurals import counted
 
 if TYPE_CHECKING:
     from calibration import Recipe
@@ -95,7 +96,7 @@ def facts_of(calibration: Mapping[str, Any], steps: int) -> dict[str, str]:
     kept = "the start, which training did not better" if best == 0 else f"{calibration['drop']:.3f} dB at step {best}"
     aside = calibration["set_aside"]
     return {
-        "training": f"{steps} steps; on {len(aside)} images set aside {calibration['drop_before']:.3f} dB lost at the "
-        f"start, kept: {kept}",
+        "training": f"{counted(steps, 'step')}; on {counted(len(aside), 'image')} set aside "
+        f"{calibration['drop_before']:.3f} dB lost at the start, kept: {kept}",
         "set aside": ", ".join(aside),
     }

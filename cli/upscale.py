@@ -14,7 +14,7 @@ from cli.loading import checkpoint_options
 from cli.options import common_options, compile_option, prepare, quiet_option
 from cli.outputs import check_outputs
 from cli.progress import progress
-from cli.upscaling import Upscaler, counted, jobs_of
+from cli.upscaling import Upscaler, files_of, jobs_of
 from cli.values import Number
 from dfsq import distributed, limits
 from dfsq.engines.registry import AUTO
@@ -105,11 +105,11 @@ def upscale(
     if not left:
         one = len(jobs) == 1
         print_text(
-            f"{jobs[0][1]} is there already\n" if one else f"{output} has all {counted(jobs, len(jobs))} already\n"
+            f"{jobs[0][1]} is there already\n" if one else f"{output} has all {files_of(jobs, len(jobs))} already\n"
         )
         return
     if len(left) < len(jobs):
-        note(f"{len(jobs) - len(left)} of {counted(jobs, len(jobs))} are in {output} already", quiet)
+        note(f"{len(jobs) - len(left)} of {files_of(jobs, len(jobs))} are in {output} already", quiet)
     if any(is_video(source) for source, _ in left):
         require("av", "video")
     device = prepare(device, compile_, quiet)
@@ -135,5 +135,5 @@ def upscale(
         advance("files", len(left), len(left))
     if not all(succeeded):
         failed = succeeded.count(False)
-        raise DfsqError(f"{failed} of {counted(left, len(left))} could not be upscaled, the others are in {output}")
-    print_text(f"Wrote {left[0][1]}\n" if len(left) == 1 else f"Wrote {output} ({counted(left, len(left))})\n")
+        raise DfsqError(f"{failed} of {files_of(left, len(left))} could not be upscaled, the others are in {output}")
+    print_text(f"Wrote {left[0][1]}\n" if len(left) == 1 else f"Wrote {output} ({files_of(left, len(left))})\n")

@@ -11,6 +11,7 @@ from cli.loading import flagged
 from cli.progress import Report
 from dfsq.errors import UsageError
 from dfsq.files import make_folder
+from dfsq.plurals import counted
 
 if TYPE_CHECKING:
     from dfsq.engines.engine import Engine
@@ -49,12 +50,12 @@ def jobs_of(inputs: Sequence[Path], output: Path, quiet: bool) -> list[tuple[Pat
     return [(source, output / name) for source, name in zip(sources, output_names(list(sources)), strict=True)]
 
 
-def counted(jobs: Sequence[tuple[Path, Path]], number: int) -> str:
+def files_of(jobs: Sequence[tuple[Path, Path]], number: int) -> str:
     """``number`` with what ``jobs`` are about: ``3 images``."""
     from dfsq.images.video import is_video
 
     word = "file" if any(is_video(source) for source, _ in jobs) else "image"
-    return f"{number} {word}{'s' * (number != 1)}"
+    return counted(number, word)
 
 
 class Upscaler:

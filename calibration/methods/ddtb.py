@@ -15,6 +15,7 @@ from calibration.progress import Progress
 from calibration.recipes.choice import choice
 from calibration.recipes.recipe import register
 from dfsq import limits
+from dfsq.plurals import counted
 
 if TYPE_CHECKING:
     import torch
@@ -62,7 +63,7 @@ class DDTB(ByTraining):
 
     def phrase(self) -> str:
         """What the method does, in a few words."""
-        return f"DDTB, trained for {self.steps} steps"
+        return f"DDTB, trained for {counted(self.steps, 'step')}"
 
     def crops_for(self, model: SRModel) -> tuple[int, int]:
         """How many crops a step takes, and their height and width, LR pixels."""

@@ -14,6 +14,7 @@ from calibration.progress import Progress
 from calibration.recipes.choice import choice
 from calibration.recipes.recipe import register
 from dfsq import limits
+from dfsq.plurals import counted
 
 if TYPE_CHECKING:
     import torch
@@ -107,7 +108,7 @@ class Trained(ByTraining):
     def phrase(self) -> str:
         """What the method does, in a few words."""
         towards = ", the last ones towards HR images" * self.needs_hr
-        return f"points and weights trained for {self.steps} steps" + towards
+        return f"points and weights trained for {counted(self.steps, 'step')}" + towards
 
     def start(self, model: SRModel, patches: Sequence[Tensor], score: Score, progress: Progress) -> Start:
         """The model by the sequential method, and the units in which it is trained."""

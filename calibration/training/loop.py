@@ -19,6 +19,7 @@ from calibration.training.state import REMEDY, State, Store
 from dfsq import distributed
 from dfsq.errors import UsageError
 from dfsq.model import SRModel
+from dfsq.plurals import counted
 
 SCORES = 10
 """How often a run is scored after its start."""
@@ -79,7 +80,7 @@ def train(
     if store is not None and (state := store.load()) is not None:
         if state.steps != steps:
             raise UsageError(
-                f"{store.path} is the state of another run: of {state.steps} steps, here {steps}; {REMEDY}"
+                f"{store.path} is the state of another run: of {counted(state.steps, 'step')}, here {steps}; {REMEDY}"
             )
         run.restore(state)
     marks = {round(steps * tenth / SCORES) for tenth in range(SCORES + 1)}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dfsq import distributed, limits
 from dfsq.errors import UsageError
+from dfsq.plurals import counted
 
 
 @dataclass(frozen=True)
@@ -34,5 +35,5 @@ class Sitting:
         steps = max(10, int(left / seconds_per_step))
         unit = int(10 ** max(0, len(str(steps)) - 3))
         steps = steps // unit * unit
-        self.note(f"{self.minutes:g} minutes are about {steps} steps here")
+        self.note(f"{self.minutes:g} minutes are about {counted(steps, 'step')} here")
         return steps

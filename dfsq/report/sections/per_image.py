@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dfsq.evaluation.results import Scores
+from dfsq.plurals import counted
 from dfsq.report.findings import Findings, Part
 from dfsq.report.report import ModelReport, Report, difference, shown
 from dfsq.report.section import Column, Section, Value, number
@@ -20,7 +21,7 @@ def per_image(findings: Findings) -> Section:
     columns += [Column(f"Y-PSNR, {name}" if len(names) > 1 else "Y-PSNR", numeric=True) for name in names]
     rows = sorted(_rows(report), key=lambda each: each[0], reverse=True)
     left = len(rows) - _MOST
-    notes = [f"{left} images that lost less are left out here; the JSON has them."] if left > 0 else []
+    notes = [f"{counted(left, 'image')} that lost less left out here; the JSON has them."] if left > 0 else []
     shown_rows = [row for _, row in rows[:_MOST]]
     return Section("Every image", tuple(columns), shown_rows, notes, only_page=True)
 
