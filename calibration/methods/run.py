@@ -47,9 +47,10 @@ class Calibration:
         recipe: Planned,
         progress: Progress,
         hold: bool = False,
+        sensitivities: Mapping[str, Sensitivity] | None = None,
     ) -> None:
         """As for :func:`calibration.quantize`, and raises as it does; ``hold`` the images where the recipe needs them
-        once."""
+        once. ``sensitivities``: those of another run with these images and layers; None: they are measured."""
         self.model = model
         self.recipe = recipe
         self.plan = plan_layers(model, recipe)
@@ -71,7 +72,7 @@ class Calibration:
             if len({batch.shape[1:] for batch in self.images}) != 1:
                 raise UsageError("calibration needs images, all of one size with compensation, feedback or avg_bits")
             some = torch.cat(list(self.images))[:_MEASURED]
-            self.sensitivities = measure(model, list(self.plan), [some], recipe.seed, progress)
+            self.sensitivities = sensitivities or measure(model, list(self.plan), [some], recipe.seed, progress)
             # Sums in floating point: the work of one process.
             (self.plan,) = distributed.share([self.images], partial(self._refined, progress))
 

@@ -75,19 +75,25 @@ def start(recipe: Trained, model: SRModel, patches: Sequence[Tensor], score: Sco
 
     Of ranges that the recipe leaves open, those of samples where they lose less by far: fixed ones gain more.
     """
-    if len(recipe.possible_ranges) == 1:
-        return _started(recipe.possible_ranges[0], recipe, model, patches, progress)
-    sample, fixed = (_started(each, recipe, model, patches, _naming(each, progress)) for each in recipe.possible_ranges)
+    possible = recipe.possible_ranges
+    starts: list[Start] = []
+    sensitivities: Mapping[str, Sensitivity] | None = None
+    with compiled_quantizers(patches[0].device.type):
+        for ranges in possible:
+            told = _naming(ranges, progress) if len(possible) > 1 else progress
+            run = Calibration(model, patches, _usual(ranges, recipe), progress, sensitivities=sensitivities)
+            found, sensitivities = run.quantized(run.plan, told), run.sensitivities
+            starts.append(Start(ranges, found, deviations(found, patches)))
+    if len(starts) == 1:
+        return starts[0]
+    sample, fixed = starts
     return sample if score(sample.model) < _CLEARLY * score(fixed.model) else fixed
 
 
-def _started(ranges: str, recipe: Trained, model: SRModel, patches: Sequence[Tensor], progress: Progress) -> Start:
+def _usual(ranges: str, recipe: Trained) -> Sequential:
+    """The sequential method with the choices of ``recipe``."""
     method = FixedStart if ranges == "fixed" else Sequential
-    usual = method(**{name: value for name, value in vars(recipe).items() if name in method.choices()})
-    with compiled_quantizers(patches[0].device.type):
-        run = Calibration(model, patches, usual, progress)
-        found = run.quantized(run.plan, progress)
-        return Start(ranges, found, deviations(found, patches))
+    return method(**{name: value for name, value in vars(recipe).items() if name in method.choices()})
 
 
 def _naming(ranges: str, progress: Progress) -> Progress:

@@ -233,12 +233,16 @@ def test_at_two_bits_fixed_ranges_make_up_for_a_start_that_is_a_little_worse(
 
     chosen = recipe(headroom=2.0)
     assert isinstance(chosen, Trained)
-    told: set[str] = set()
-    start = chosen.start(small_model, list(stream()), score, lambda what, *_: told.add(what))
-    assert {f"Compensating, {each} ranges" for each in ("sample", "fixed")} <= told
+    told: list[tuple[str, int]] = []
+    start = chosen.start(small_model, list(stream()), score, lambda what, done, *_: told.append((what, done)))
+    begun = [what for what, done in told if done == 0]
+    assert begun == ["Measuring sensitivity", "Compensating, sample ranges", "Compensating, fixed ranges"]
     settled = chosen.settled(start)
     assert start.ranges == settled.ranges == ranges
     assert settled.headroom == (2.0 if ranges == "sample" else Trained().headroom)
+    alone = settled.start(small_model, list(stream()), unasked, silent)
+    x = torch.rand(1, 3, 20, 24)
+    assert torch.equal(start.model(x), alone.model(x))
 
 
 def test_the_artifact_says_which_ranges_were_taken(small_model: SRModel) -> None:
