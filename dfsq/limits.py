@@ -55,6 +55,7 @@ STEPS = Limits(1, 10_000_000, "steps")
 """Of training; the published schedules take 60 000 to 300 000."""
 MINUTES = Limits(0.01, 100_000, "minutes")
 BATCH = Limits(1, 1024)
+CANDIDATES = Limits(1, 64)
 RATE = Limits(0, 1)
 """Of training: nothing moves by more than its unit in a step."""
 LOSS_WEIGHT = Limits(0, 1_000_000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from calibration.progress import Progress
 from calibration.recipes.choice import choice
@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 
 Score = Callable[["SRModel"], float]
 """What a model loses on the images set aside, dB."""
+
+
+class Cropping(NamedTuple):
+    """The crops that a step takes."""
+
+    batch: int
+    """How many, of all processes together."""
+    size: int
+    """Height and width, LR pixels."""
+    candidates: int = 1
+    """How many are drawn for each, of which the one with the strongest edges is taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +70,8 @@ class ByTraining(Recipe):
         """What is trained, from what :meth:`start` has found."""
 
     @abstractmethod
-    def crops_for(self, model: SRModel) -> tuple[int, int]:
-        """How many crops a step takes, of all processes together, and their height and width, LR pixels."""
+    def crops_for(self, model: SRModel) -> Cropping:
+        """What a step takes."""
 
     def with_steps(self, steps: int) -> Self:
         """The same recipe for another number of steps."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from calibration.methods.by_training import ByTraining, Score
+from calibration.methods.by_training import ByTraining, Cropping, Score
 from calibration.progress import Progress
 from calibration.recipes.choice import choice
 from calibration.recipes.recipe import register
@@ -65,10 +65,10 @@ class DDTB(ByTraining):
         """What the method does, in a few words."""
         return f"DDTB, trained for {counted(self.steps, 'step')}"
 
-    def crops_for(self, model: SRModel) -> tuple[int, int]:
-        """How many crops a step takes, and their height and width, LR pixels."""
+    def crops_for(self, model: SRModel) -> Cropping:
+        """What a step takes."""
         published = _RDN_CROP.get(model.scale, 24) if model.info.architecture == "rdn" else 48
-        return self.batch, self.crop_size or published
+        return Cropping(self.batch, self.crop_size or published)
 
     def with_steps(self, steps: int) -> Self:
         """The same schedule in ``steps``."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from calibration.methods.by_training import ByTraining, Score
+from calibration.methods.by_training import ByTraining, Cropping, Score
 from calibration.progress import Progress
 from calibration.recipes.choice import choice
 from calibration.recipes.recipe import register
@@ -52,6 +52,9 @@ class Trained(ByTraining):
         None,
         "height and width of a crop, LR pixels; less where half of the images are smaller; null: 48 at 2 bits, else 96",
         limits=limits.PATCH_SIZE,
+    )
+    candidates: int = choice(
+        4, "drawn for each crop, of which the one with the strongest edges is taken", limits=limits.CANDIDATES
     )
     ranges: str = choice(
         _AUTO,
@@ -99,11 +102,11 @@ class Trained(ByTraining):
             return (self.ranges,)
         return (_SAMPLE, _FIXED) if self.a_bits <= _OPEN_UP_TO else (_SAMPLE,)
 
-    def crops_for(self, model: SRModel) -> tuple[int, int]:
-        """How many crops a step takes, and their height and width, LR pixels."""
+    def crops_for(self, model: SRModel) -> Cropping:
+        """What a step takes."""
         del model
         size = self.crop_size or (_SMALL if self.a_bits <= _OPEN_UP_TO else _LARGE)
-        return self.batch or max(1, (_LARGE // size) ** 2), size
+        return Cropping(self.batch or max(1, (_LARGE // size) ** 2), size, self.candidates)
 
     def phrase(self) -> str:
         """What the method does, in a few words."""

@@ -36,7 +36,7 @@ _SLOWEST = 1 / 8
 """Of the rates of weights in body scope: what many bits round follows every step, but it has to get somewhere too."""
 _LEAST = 1e-12
 """Added to mean squares, whose roots have no gradient at 0."""
-_CLEARLY = 0.8
+_CLEARLY = 0.6
 """Share of the drop of fixed ranges that those of samples have where they are still better after training."""
 
 

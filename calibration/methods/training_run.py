@@ -48,12 +48,13 @@ def train(
     stream = images.over(rest)
     device = device_of(model)
     patches = [batch.to(device) for batch in stream]
-    batch, size = recipe.crops_for(model)
+    cropping = recipe.crops_for(model)
     crops = Crops(
         rest,
         scale=images.scale,
-        size=size,
-        batch=max(batch, len(distributed.gather(None))),
+        size=cropping.size,
+        batch=max(cropping.batch, len(distributed.gather(None))),
+        candidates=cropping.candidates,
         seed=recipe.seed,
         is_lr=images.is_lr,
         progress=progress,

@@ -33,6 +33,10 @@ class Held:
     """None where images are LR."""
 
 
+Place = tuple[Held, int, int]
+"""An image, and top and left of a crop of it, LR pixels."""
+
+
 class Crops:
     """Square crops of images, a batch for every step.
 
@@ -53,12 +57,14 @@ class Crops:
         progress: Progress,
         on_skip: Callable[[str], None] = lambda _: None,
         device: torch.device | str = "cpu",
+        candidates: int = 1,
     ) -> None:
-        """``sources``: files, folders or arrays, HR unless ``is_lr``; ``size``: of a crop in LR pixels, at most.
+        """``sources``: files, folders or arrays, HR unless ``is_lr``; ``size``: of a crop in LR pixels, at most;
+        ``candidates``: of so many that are drawn, each crop is the one with the strongest edges.
 
         Raises :class:`UsageError` for paths that do not exist and :class:`ImageError` where no image can be used.
         """
-        self.scale, self.batch, self.seed, self._device = scale, batch, seed, device
+        self.scale, self.batch, self.seed, self._device, self._candidates = scale, batch, seed, device, candidates
         found = listed(sources, on_skip)
         generator = np.random.default_rng(seed)
         drawn = np.sort(generator.permutation(len(found))[:MOST])
@@ -112,14 +118,25 @@ class Crops:
 
     def _drawn(self, step: int, index: int) -> tuple[Image, Image | None]:
         generator = np.random.default_rng([self.seed, step, index])
-        held = self.held[int(generator.integers(len(self.held)))]
-        top, left = (int(generator.integers(side - self.size + 1)) for side in held.lr.shape[:2])
+        drawn = [self._place(generator) for _ in range(self._candidates)]
+        held, top, left = drawn[0] if len(drawn) == 1 else max(drawn, key=self._edges)
         turns, mirrored = int(generator.integers(4)), bool(generator.integers(2))
         lr = _turned(_cut(held.lr, top, left, self.size), turns, mirrored)
         if held.hr is None:
             return lr, None
         scale = self.scale
         return lr, _turned(_cut(held.hr, top * scale, left * scale, self.size * scale), turns, mirrored)
+
+    def _place(self, generator: np.random.Generator) -> Place:
+        held = self.held[int(generator.integers(len(self.held)))]
+        top, left = (int(generator.integers(side - self.size + 1)) for side in held.lr.shape[:2])
+        return held, top, left
+
+    def _edges(self, place: Place) -> int:
+        """Squared differences of neighbours, of all colours together, in the LR crop there."""
+        held, top, left = place
+        grey = _cut(held.lr, top, left, self.size).sum(2, dtype=np.int64)
+        return int(np.square(np.diff(grey, axis=0)).sum() + np.square(np.diff(grey, axis=1)).sum())
 
     def _tensor(self, images: Sequence[Image]) -> Tensor:
         return torch.from_numpy(np.stack(images)).to(self._device).permute(0, 3, 1, 2).float() / 255

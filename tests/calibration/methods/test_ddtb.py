@@ -139,8 +139,8 @@ def test_a_batch_too_small_for_gates_is_refused() -> None:
 @pytest.mark.parametrize("name, scale, size", [("edsr", 2, 48), ("edsr", 4, 48), ("rdn", 2, 32), ("rdn", 4, 24)])
 def test_crops_are_as_large_as_published(name: str, scale: int, size: int) -> None:
     model = networks.from_state(architectures()[name].build(**{**SMALL[name], "scale": scale}).state_dict())
-    assert DDTB().crops_for(model) == (16, size)
-    assert DDTB(batch=3, crop_size=20).crops_for(model) == (3, 20)
+    assert DDTB().crops_for(model) == (16, size, 1)
+    assert DDTB(batch=3, crop_size=20).crops_for(model) == (3, 20, 1)
 
 
 def test_skipped_layers_stay_and_bits_are_chosen_by_name() -> None:

@@ -63,6 +63,25 @@ def undone(crop: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:
     return torch.rot90(crop.flip(2) if mirrored else crop, -turns, (1, 2))
 
 
+def test_of_several_candidates_the_one_with_the_strongest_edges_is_taken() -> None:
+    flat = np.full((60, 60, 3), 90, np.uint8)
+    flat[:, 30:] = 200  # one edge, which few crops of 12×12 LR pixels meet
+    shares = []
+    for candidates in (1, 4):
+        drawn = [crops([flat], candidates=candidates, batch=50).of_step(step)[0] for step in range(4)]
+        shares.append(float((torch.cat(drawn).std((1, 2, 3)) > 0.01).float().mean()))
+    alone, best = shares
+    assert 0 < alone < 0.9
+    assert best == pytest.approx(1 - (1 - alone) ** 4, abs=0.1)
+
+
+def test_one_candidate_is_any_crop() -> None:
+    assert torch.equal(crops(images(), candidates=1).of_step(3)[0], crops(images()).of_step(3)[0])
+    some, hr = crops(images(), candidates=3).of_step(3)
+    assert hr is not None and hr.shape[-1] == 2 * some.shape[-1]
+    assert torch.equal(some, crops(images(), candidates=3).of_step(3)[0])
+
+
 def test_processes_share_the_crops_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     alone, _ = crops(images()).of_step(2)
     parts = []
