@@ -132,7 +132,7 @@ def passed_on(hessian: Tensor, errors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     makes up for it, the one before it that which costs least beside the last, and so on.
     """
     spread = errors.double().clamp_min(max(float(errors.max()), _TINY) * _TINY).sqrt()
-    rest = (hessian + _damping(hessian)) * spread[:, None] * spread
+    rest = damped(hessian) * spread[:, None] * spread
     backwards = []
     for _ in range(len(rest)):
         backwards.append(int(rest.diagonal().argmin()))
@@ -176,7 +176,7 @@ def _factor(hessian: Tensor, order: Tensor | None = None) -> tuple[Tensor, Tenso
     """The order of rounding, and U in that order, upper triangular, with UᵀU the inverse of the damped Hessian."""
     if order is None:
         order = hessian.diagonal().argsort(descending=True, stable=True)
-    permuted = (hessian + _damping(hessian))[order][:, order]
+    permuted = damped(hessian)[order][:, order]
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(permuted))
     return order, torch.linalg.cholesky(inverse, upper=True)
 
@@ -222,6 +222,11 @@ def _along_anti_diagonals(
         remaining -= (to_rows[rows] * errors[:, None]).T @ to_columns[columns]
         codes[rows, columns] = code.to(torch.uint8)
     return codes
+
+
+def damped(hessian: Tensor) -> Tensor:
+    """``hessian`` ``(n, n)`` plus :data:`DAMPING` of its mean diagonal on the diagonal: positive definite, float64."""
+    return hessian.double() + _damping(hessian.double())
 
 
 def _damping(hessian: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from calibration.calls import count_calls
 from calibration.compensation import Moments, Products, compensated, corrected
+from calibration.descent import descended
 from calibration.given import Given, Pairs, outputs_of, rows_of
 from calibration.layers import Layer, LayerBits, Rounding, adapted, make_weight, round_bias
 from calibration.lockstep import Lockstep
@@ -163,7 +164,7 @@ def _compensate(
     levels = weight.levels().chunk(len(moments))
     outputs = _blocks(sensitivity, len(moments))
     codes = [
-        compensated(aim, level, hessian, output)
+        descended(compensated(aim, level, hessian, output), aim, level, hessian, output)
         for aim, level, (hessian, _), output in zip(aims, levels, seconds, outputs, strict=True)
     ]
     return dataclasses.replace(weight, codes=torch.cat(codes).reshape(original.shape))

@@ -47,6 +47,30 @@ def compensate(remaining: Tensor, levels: Tensor, edges: Tensor, to_rows: Tensor
     return codes.T
 
 
+def descend(
+    codes: Tensor, levels: Tensor, edges: Tensor, rows: Tensor, columns: Tensor, along: Tensor, least: float
+) -> int:
+    """One sweep of :func:`calibration.descent.descended`: changes ``codes``, uint8, and ``along``, both ``(O, K)``.
+
+    ``levels`` ``(O, k)`` and their ``edges`` ascend; ``rows`` ``(O, O)`` and ``columns`` ``(K, K)`` are what errors of
+    outputs and inputs weigh. All are float64. Returns how many codes have moved.
+    """
+    height, width = codes.shape
+    points = levels.shape[1]
+    memory = along.new_empty(2, height)
+    addresses = (
+        _address(levels, torch.float64, height, points),
+        _address(edges, torch.float64, height, points - 1),
+        _address(rows, torch.float64, height, height),
+        _address(columns, torch.float64, width, width),
+        _address(along, torch.float64, height, width),
+        memory.data_ptr(),
+        _address(codes, torch.uint8, height, width),
+    )
+    moved: int = _library().descend(height, width, points, *addresses, least)
+    return moved
+
+
 def savings(candidates: Tensor, gains: Tensor, k: int, unit: float) -> Tensor:
     """The most that paths of 1…``k`` points to each of ``candidates``, int64 ``(n,)``, save: float64 ``(k, C, n)``.
 
@@ -91,5 +115,7 @@ def _library() -> ctypes.CDLL:
     loaded.compensate.argtypes = (*[size] * 3, *[address] * 7, threads)
     loaded.save.argtypes = (*[size] * 4, *[address] * 2, ctypes.c_double, *[address] * 2, threads)
     loaded.count_blocks.argtypes = (*[size] * 5, ctypes.c_int, *[ctypes.c_float] * 2, *[address] * 4, threads)
+    loaded.descend.argtypes = (*[size] * 3, *[address] * 7, ctypes.c_double)
+    loaded.descend.restype = size
     loaded.compensate.restype = loaded.save.restype = loaded.count_blocks.restype = None
     return loaded

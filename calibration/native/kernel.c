@@ -2,5 +2,6 @@
 #include <math.h>
 #include <string.h>
 #include "compensation.h"
+#include "descent.h"
 #include "counting.h"
 #include "selection.h"

@@ -1,0 +1,74 @@
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor
+
+from calibration.compensation import DAMPING, compensated
+from calibration.descent import descended
+
+
+def drawn(seed: int, outputs: int, inputs: int, k: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Weights, levels, and what errors of inputs and outputs weigh."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(40, inputs, generator=generator).double() + torch.randn(40, 1, generator=generator)
+    y = torch.randn(30, outputs, generator=generator).double() + torch.randn(30, 1, generator=generator)
+    weight = torch.randn(outputs, inputs, generator=generator)
+    levels = torch.randn(outputs, k, generator=generator).sort(1).values
+    return weight, levels, x.T @ x, y.T @ y
+
+
+def error(codes: Tensor, weight: Tensor, levels: Tensor, hessian: Tensor, sensitivity: Tensor | None) -> float:
+    """tr(S E H Eᵀ), damped, term by term."""
+    off = weight.double() - levels.double().gather(1, codes.long())
+    if sensitivity is None:
+        sensitivity = torch.eye(len(weight)).double() / (1 + DAMPING)
+    ridges = [DAMPING * each.diagonal().mean() * torch.eye(len(each)) for each in (sensitivity, hessian)]
+    return float(torch.einsum("op,pk,kl,ol->", sensitivity + ridges[0], off, hessian + ridges[1], off))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("sensitive", [True, False])
+def test_no_other_level_of_any_single_weight_is_better(seed: int, sensitive: bool) -> None:
+    weight, levels, hessian, sensitivity = drawn(seed, 4, 7, 3)
+    some = sensitivity if sensitive else None
+    start = compensated(weight, levels, hessian, some)
+    found = descended(start, weight, levels, hessian, some)
+    least = error(found, weight, levels, hessian, some)
+    assert least <= error(start, weight, levels, hessian, some)
+    for row, column, code in product(range(4), range(7), range(3)):
+        other = found.clone()
+        other[row, column] = code
+        assert error(other, weight, levels, hessian, some) >= least * (1 - 1e-9)
+
+
+def test_it_comes_close_to_the_best_of_all() -> None:
+    better = 0
+    for seed in range(20):
+        weight, levels, hessian, sensitivity = drawn(seed, 2, 4, 2)
+        start = compensated(weight, levels, hessian, sensitivity)
+        found = descended(start, weight, levels, hessian, sensitivity)
+        everything = (torch.tensor(each).view(2, 4) for each in product(range(2), repeat=8))
+        best = min(error(each, weight, levels, hessian, sensitivity) for each in everything)
+        errors = [error(each, weight, levels, hessian, sensitivity) for each in (start, found)]
+        assert best * (1 - 1e-9) <= errors[1] <= errors[0]
+        better += errors[1] < errors[0] * (1 - 1e-9)
+    assert better > 5
+
+
+def test_at_two_bits_a_twelfth_of_the_error_goes() -> None:
+    weight, _, hessian, sensitivity = drawn(0, 24, 60, 4)
+    levels = weight.std(1, keepdim=True) * torch.tensor([-1.5, -0.5, 0.5, 1.5])
+    start = compensated(weight, levels, hessian, sensitivity)
+    found = descended(start, weight, levels, hessian, sensitivity)
+    before, after = (error(each, weight, levels, hessian, sensitivity) for each in (start, found))
+    assert after < 0.95 * before
+    assert 0.01 < float((found != start).float().mean()) < 0.4
+
+
+@pytest.mark.parametrize("points", [torch.zeros(3, 4), torch.tensor([[-1.0, 0, 0, 1]]).repeat(3, 1)])
+def test_levels_that_are_there_twice_and_inputs_that_are_never_anything_come_to_an_end(points: Tensor) -> None:
+    weight = torch.randn(3, 5)
+    for hessian in (torch.zeros(5, 5).double(), torch.eye(5).double()):
+        codes = descended(torch.zeros(3, 5, dtype=torch.uint8), weight, points, hessian)
+        assert codes.shape == (3, 5) and codes.dtype == torch.uint8 and int(codes.max()) < 4
