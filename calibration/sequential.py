@@ -6,7 +6,6 @@ A layer is quantized the moment all batches have come to it.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -15,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from calibration.calls import count_calls
-from calibration.compensation import Moments, Products, compensated, corrected
-from calibration.descent import descended
+from calibration.compensation import Moments, Products, corrected
+from calibration.descent import fitted
 from calibration.given import Given, Pairs, outputs_of, rows_of
 from calibration.layers import Layer, LayerBits, Rounding, adapted, make_weight, round_bias
 from calibration.lockstep import Lockstep
@@ -161,13 +160,15 @@ def _compensate(
     seconds = [each.second(row, layer.bias is not None) for each, row in zip(moments, rows, strict=True)]
     aims = [corrected(row, *second) for row, second in zip(rows, seconds, strict=True)]
     weight = make_weight(torch.cat(aims).reshape(original.shape).float(), bits, rounding)
-    levels = weight.levels().chunk(len(moments))
+    levels, elements = weight.levels().chunk(len(moments)), weight.elements()
+    choices = [None] * len(moments) if elements is None else elements.chunk(len(moments))
     outputs = _blocks(sensitivity, len(moments))
-    codes = [
-        descended(compensated(aim, level, hessian, output), aim, level, hessian, output)
-        for aim, level, (hessian, _), output in zip(aims, levels, seconds, outputs, strict=True)
+    found = [
+        fitted(aim, level, choice, hessian, output)
+        for aim, level, choice, (hessian, _), output in zip(aims, levels, choices, seconds, outputs, strict=True)
     ]
-    return dataclasses.replace(weight, codes=torch.cat(codes).reshape(original.shape))
+    codes, fits = (torch.cat(each) for each in zip(*found, strict=True))
+    return weight.fitted(codes.reshape(original.shape), fits)
 
 
 def _blocks(sensitivity: Sensitivity | None, groups: int) -> Sequence[Tensor | None]:

@@ -6,7 +6,7 @@ One class per kind, looked up by name in ``KINDS``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -42,6 +42,15 @@ class UniformWeight:
         """What every code stands for: float32 ``(C, 2^bits)``, ascending."""
         codes = torch.arange(2**self.bits).expand(len(self.scale), -1)
         return uniform.decode(codes, self.scale, self.zero_point)
+
+    def elements(self) -> Tensor | None:
+        """None: levels are as they are."""
+        return None
+
+    def fitted(self, codes: Tensor, levels: Tensor) -> UniformWeight:
+        """The same with other ``codes``."""
+        del levels
+        return replace(self, codes=codes)
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Tensors to store, by suffix."""
@@ -94,6 +103,15 @@ class SubsetWeight:
         """What every code stands for: float32 ``(C, 2^bits)``, ascending."""
         return self.universal.values(self.points) * self.scale[:, None]
 
+    def elements(self) -> Tensor:
+        """What :meth:`levels` may be: float32 ``(C, |U|)``, ascending."""
+        return self.universal.values(self.universal.numerators) * self.scale[:, None]
+
+    def fitted(self, codes: Tensor, levels: Tensor) -> SubsetWeight:
+        """The same with other ``codes``, and ``levels`` ``(C, 2^bits)`` out of :meth:`elements`."""
+        points = (levels / self.scale[:, None] * self.universal.denominator).round().long()
+        return replace(self, codes=codes, points=points)
+
     def to_tensors(self) -> dict[str, Tensor]:
         """Tensors to store, by suffix."""
         return {
@@ -141,6 +159,15 @@ class BoundsWeight:
     def levels(self) -> Tensor:
         """What every code stands for: float32 ``(C, 2^bits)``, ascending."""
         return bounds.levels(self.lower, self.upper, self.bits).expand(len(self.codes), -1)
+
+    def elements(self) -> Tensor | None:
+        """None: levels are as they are."""
+        return None
+
+    def fitted(self, codes: Tensor, levels: Tensor) -> BoundsWeight:
+        """The same with other ``codes``."""
+        del levels
+        return replace(self, codes=codes)
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Tensors to store, by suffix."""

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from calibration.compensation import DAMPING, compensated
-from calibration.descent import descended
+from calibration.descent import descended, fitted, refitted
 
 
 def drawn(seed: int, outputs: int, inputs: int, k: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -72,3 +72,41 @@ def test_levels_that_are_there_twice_and_inputs_that_are_never_anything_come_to_
     for hessian in (torch.zeros(5, 5).double(), torch.eye(5).double()):
         codes = descended(torch.zeros(3, 5, dtype=torch.uint8), weight, points, hessian)
         assert codes.shape == (3, 5) and codes.dtype == torch.uint8 and int(codes.max()) < 4
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_levels_are_those_of_least_squares_where_they_may_be_anything(seed: int) -> None:
+    weight, levels, hessian, _ = drawn(seed, 1, 9, 3)
+    codes = torch.tensor([[0, 1, 2, 0, 1, 2, 0, 1, 2]], dtype=torch.uint8)
+    anything = torch.linspace(-4, 4, 80_001)[None]
+    found = refitted(codes, weight, levels, anything, hessian)
+    damped = hessian + DAMPING * hessian.diagonal().mean() * torch.eye(9)
+    root = torch.linalg.cholesky(damped).T
+    chosen = torch.eye(3).double()[codes[0].long()]
+    best = torch.linalg.lstsq(root @ chosen, (root @ weight[0].double())[:, None]).solution[:, 0]
+    if (best.diff() > 0).all():
+        torch.testing.assert_close(found[0], best, rtol=0, atol=2e-4)
+    else:
+        assert torch.equal(found, levels.double())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_fitted_levels_are_elements_and_ascend_and_the_error_is_less(seed: int) -> None:
+    weight, levels, hessian, sensitivity = drawn(seed, 5, 30, 4)
+    elements = torch.linspace(-3, 3, 61).repeat(5, 1)
+    levels = elements[:, [10, 25, 35, 50]] if seed % 2 else levels
+    codes, found = fitted(weight, levels, elements, hessian, sensitivity)
+    plain, same = fitted(weight, levels, None, hessian, sensitivity)
+    assert torch.equal(same, levels)
+    moved = (found != levels.double()).any(1)
+    assert moved.any() and (found.diff() >= 0).all()
+    assert torch.isin(found[moved], elements.double()).all()
+    assert error(codes, weight, found, hessian, sensitivity) < error(plain, weight, levels, hessian, sensitivity)
+
+
+def test_levels_that_no_weight_has_stay_in_order() -> None:
+    weight, levels, hessian, sensitivity = drawn(0, 3, 8, 5)
+    codes = torch.full((3, 8), 2, dtype=torch.uint8)
+    elements = torch.linspace(-3, 3, 61).repeat(3, 1)
+    found = refitted(codes, weight, levels, elements, hessian, sensitivity)
+    assert found.isfinite().all() and (found.diff() >= 0).all()
