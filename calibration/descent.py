@@ -77,20 +77,20 @@ def refitted(
     """
     columns, rows = damped(hessian), _rows(weight, sensitivity)
     levels, elements = levels.double().clone(), elements.double()
-    chosen = one_hot(codes.T.long(), levels.shape[1]).double()  # (K, O, k)
+    chosen = one_hot(codes.T.long(), levels.shape[1])  # (K, O, k)
     with one_thread():
-        off = weight.double() - levels.gather(1, codes.long())
-        products = (columns @ chosen.flatten(1)).view_as(chosen)
-        curves = torch.einsum("koc,kod->ocd", chosen, products)
+        along = (weight.double() - levels.gather(1, codes.long())) @ columns
+        # In single precision: which way to go need not be known to the last digit.
+        products = (columns.float() @ chosen.flatten(1).float()).view(chosen.shape)
         for i in range(len(levels)):
-            slope, curve = (rows[i] @ off) @ products[:, i], rows[i, i] * curves[i]
+            own, through = chosen[:, i].double(), products[:, i].double()
+            slope, curve = (rows[i] @ along) @ own, rows[i, i] * (own.T @ through)
             ridge = torch.diag(torch.where(curve.diagonal() > 0, _LEAST * curve.diagonal(), 1.0))  # for unused levels
-            wished = levels[i] + torch.linalg.solve(curve + ridge, slope)
-            new = _nearest(elements[i], wished)
+            new = _nearest(elements[i], levels[i] + torch.linalg.solve(curve + ridge, slope))
             step = new - levels[i]
             if (new.diff() >= 0).all() and step @ (2 * slope - curve @ step) > 0:
                 levels[i] = new
-                off[i] = weight[i].double() - new[codes[i].long()]
+                along[i] -= through @ step
     return levels
 
 
