@@ -14,13 +14,13 @@ WEIGHT = torch.randn(12, 10, 3, 3, generator=torch.Generator().manual_seed(5)) *
 @pytest.mark.parametrize("percent", [99.0, None])
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 @pytest.mark.parametrize("shift", [0.0, 1.0, -0.6])
-def test_frozen_decodes_to_the_bit_and_takes_its_bits(percent: float | None, bits: int, shift: float) -> None:
+def test_frozen_decodes_to_the_bit_and_takes_no_more_than_its_bits(percent: float | None, bits: int, shift: float) -> None:
     weight, rounding = WEIGHT + shift, WeightRounding(bits, percent)
     frozen = rounding.frozen(weight)
     assert torch.equal(frozen.dequantize(), rounding(weight))
     assert len(frozen.dequantize().unique()) <= 2**bits
     tensors = frozen.to_tensors()
-    assert sum(each.nbytes for each in tensors.values()) == (weight.numel() * bits + 7) // 8 + 8
+    assert sum(each.nbytes for each in tensors.values()) <= (weight.numel() * bits + 7) // 8 + 8
     restored = BoundsWeight.from_tensors(tensors, tuple(weight.shape), bits, UniversalSet())
     assert torch.equal(restored.dequantize(), frozen.dequantize())
     assert torch.equal(restored.levels().gather(1, restored.codes.flatten(1).long()), restored.dequantize().flatten(1))
