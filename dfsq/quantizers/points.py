@@ -38,8 +38,13 @@ def pack_points(points: Tensor, universal: UniversalSet) -> dict[str, Tensor]:
 
 
 def stored_bits(bits: int, universal: UniversalSet, evenly: bool) -> int:
-    """How many bits of a file the 2^``bits`` points of a channel take, evenly spaced or drawn from ``universal``."""
-    return 32 if evenly else min(2**bits * universal.index_bits, len(universal))
+    """About how many bits of a file the 2^``bits`` points of a channel take, evenly spaced or drawn from ``universal``.
+
+    Gaps of random subsets are geometrically distributed, and take log₂ e bits more than the logarithm of their mean.
+    """
+    if evenly:
+        return 32
+    return round(2**bits * (math.log2(len(universal) / 2**bits) + math.log2(math.e)))
 
 
 def unpack_points(stored: Stored, shape: tuple[int, int], universal: UniversalSet) -> Tensor:

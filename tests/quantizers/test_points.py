@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from dfsq.quantizers.packing import pack
-from dfsq.quantizers.points import SUFFIXES, pack_points, unpack_points
+from dfsq.quantizers.points import SUFFIXES, pack_points, stored_bits, unpack_points
 from dfsq.quantizers.stored import Stored
 from dfsq.quantizers.universal import UniversalSet
 
@@ -100,3 +100,11 @@ def test_gaps_that_cannot_be_are_refused() -> None:
 def test_what_cannot_be_is_refused(packed: Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         again({"points": packed}, (1, 256))
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 7])
+def test_bytes_are_predicted(bits: int) -> None:
+    (packed,) = pack_points(drawn(300, 2**bits, UNIVERSAL.numerators), UNIVERSAL).values()
+    assert packed.nbytes * 8 == pytest.approx(300 * stored_bits(bits, UNIVERSAL, evenly=False), rel=0.15)
+    even = (torch.arange(2**bits) * 7 - 511).repeat(300, 1)  # not in the set
+    assert pack_points(even, UNIVERSAL)["points"].nbytes * 8 == 300 * stored_bits(bits, UNIVERSAL, evenly=True)

@@ -14,7 +14,9 @@ WEIGHT = torch.randn(12, 10, 3, 3, generator=torch.Generator().manual_seed(5)) *
 @pytest.mark.parametrize("percent", [99.0, None])
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 @pytest.mark.parametrize("shift", [0.0, 1.0, -0.6])
-def test_frozen_decodes_to_the_bit_and_takes_no_more_than_its_bits(percent: float | None, bits: int, shift: float) -> None:
+def test_frozen_decodes_to_the_bit_and_takes_no_more_than_its_bits(
+    percent: float | None, bits: int, shift: float
+) -> None:
     weight, rounding = WEIGHT + shift, WeightRounding(bits, percent)
     frozen = rounding.frozen(weight)
     assert torch.equal(frozen.dequantize(), rounding(weight))
