@@ -44,7 +44,8 @@ def stored_bits(bits: int, universal: UniversalSet, evenly: bool) -> int:
     """
     if evenly:
         return 32
-    return round(2**bits * (math.log2(len(universal) / 2**bits) + math.log2(math.e)))
+    count = 1 << bits
+    return round(count * (math.log2(len(universal) / count) + math.log2(math.e)))
 
 
 def unpack_points(stored: Stored, shape: tuple[int, int], universal: UniversalSet) -> Tensor:
