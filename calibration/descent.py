@@ -8,6 +8,7 @@ what its codes have become, and codes to them.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
@@ -107,21 +108,24 @@ def _sweep(
     codes: Tensor, levels: Tensor, edges: Tensor, rows: Tensor, columns: Tensor, along: Tensor, least: float
 ) -> int:
     """One sweep over all columns; changes ``codes``, and ``along``, which is E H. Returns how many have moved."""
-    moved, own = 0, torch.arange(len(codes))
+    # In numpy, which takes a fraction of the time for so little work at a time; in the same memory.
+    chosen, products = codes.numpy(), along.numpy()
+    points, bounds, weights, inputs = (each.numpy() for each in (levels, edges, rows, columns))
+    moved, own, outputs = 0, np.arange(len(codes)), rows.diagonal().numpy()
     for j in range(codes.shape[1]):
-        slope, curve = rows @ along[:, j], rows.diagonal() * columns[j, j]
+        slope, curve = weights @ products[:, j], outputs * inputs[j, j]
         first = 0
         while True:  # all rows at once, up to the next one that moves and changes the slopes of those after it
-            now = levels[own, codes[:, j].long()]
-            better = ((now + slope / curve)[:, None] >= edges).sum(1)
-            step = levels[own, better] - now
-            moves = (step * (2 * slope - step * curve) > least * curve * step * step).nonzero()[:, 0]
+            now = points[own, chosen[:, j]]
+            better = ((now + slope / curve)[:, None] >= bounds).sum(1)
+            step = points[own, better] - now
+            moves = np.flatnonzero(step * (2 * slope - step * curve) > least * curve * step * step)
             moves = moves[moves >= first]
             if not len(moves):
                 break
-            i = int(moves[0])
-            codes[i, j] = better[i]
-            along[i] -= step[i] * columns[j]
-            slope -= step[i] * columns[j, j] * rows[i]
+            i = moves[0]
+            chosen[i, j] = better[i]
+            products[i] -= step[i] * inputs[j]
+            slope -= step[i] * inputs[j, j] * weights[i]
             first, moved = i + 1, moved + 1
     return moved

@@ -69,12 +69,15 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _run(arguments: list[str]) -> int:
+    asked: list[int] = []
     try:
-        with _stoppable():
+        with _stoppable(asked):
             code: int | None = group.main(arguments or ["--help"], prog_name="dfsq", standalone_mode=False)
             distributed.finish()
             return code or 0
-    except (Exception, KeyboardInterrupt, _Stopped) as error:
+    except (Exception, KeyboardInterrupt, _Stopped) as raised:
+        # A library may have taken the signal for an error of its own, as numpy does while scikit-learn is imported.
+        error = _Stopped(asked[0]) if asked else raised
         if "--debug" in arguments and not isinstance(error, click.exceptions.ClickException | click.Abort | _Stopped):
             raise
         message, code = _explain(error)
@@ -133,19 +136,21 @@ class _Stopped(BaseException):
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
-    """Signals that end a process raise :class:`_Stopped` meanwhile, so that unfinished files are removed."""
+def _stoppable(asked: list[int]) -> Iterator[None]:
+    """Signals that end a process raise :class:`_Stopped` meanwhile, so that unfinished files are removed, and are added
+    to ``asked``."""
+
+    def stop(number: int, _frame: object) -> NoReturn:
+        asked.append(number)
+        raise _Stopped(number)
+
     in_charge = threading.current_thread() is threading.main_thread()
     caught = [each for each, default in _OURS_TO_CATCH.items() if in_charge and signal.getsignal(each) == default]
     for each in caught:
-        signal.signal(each, _stop)
+        signal.signal(each, stop)
     try:
         yield
     finally:
         for each in caught:
-            if signal.getsignal(each) is _stop:
+            if signal.getsignal(each) is stop:
                 signal.signal(each, _OURS_TO_CATCH[each])
-
-
-def _stop(number: int, _frame: object) -> NoReturn:
-    raise _Stopped(number)

@@ -12,6 +12,7 @@ from calibration.observing import observe
 from calibration.selection import exact, kmeans
 from calibration.selection.histogram import selection_error
 from dfsq.quantizers.universal import UniversalSet
+from dfsq.runtime import compiled_quantizers
 
 PEAK = """
 import resource, sys, torch
@@ -66,6 +67,7 @@ def test_at_two_bits_no_picture_runs_away(data: Path) -> None:
     """PAN multiplies maps by one another: what one layer let through was 10¹² in the end, on smooth skin alone."""
     model = dfsq.load(data / "checkpoints" / "PANx4_DF2K.pth")
     images = PatchStream([data / "images" / "bsds500-train"], scale=4, patches=32)
-    quantized = quantize(model, images, recipe("accurate", w_bits=2, a_bits=2))
-    full, low = (dfsq.evaluate(each, data / "benchmark", ["Set5"])[0].images for each in (model, quantized))
+    with compiled_quantizers():
+        quantized = quantize(model, images, recipe("accurate", w_bits=2, a_bits=2))
+        full, low = (dfsq.evaluate(each, data / "benchmark", ["Set5"])[0].images for each in (model, quantized))
     assert all(before.scores.psnr_y - after.scores.psnr_y < 4 for before, after in zip(full, low, strict=True))

@@ -66,6 +66,20 @@ for kill in (signal.SIGTERM, signal.SIGKILL) * 4:
 assert os.waitpid(start(), 0)[1] == 0
 """
 
+TAKEN_FOR_ANOTHER = """
+import os, signal
+from cli.main import group, main
+
+@group.command()
+def work():
+    try:
+        os.kill(os.getpid(), signal.SIGNAL)
+    except BaseException:
+        raise ValueError("no valid format string") from None
+
+main(["work"])
+"""
+
 WORKER = """
 import os, time
 from dfsq import distributed
@@ -162,3 +176,13 @@ def lives(process: int) -> bool:
         return ") Z " not in Path(f"/proc/{process}/stat").read_text()
     except (ProcessLookupError, FileNotFoundError):
         return False
+
+
+@pytest.mark.parametrize(
+    "name, code, told", [("SIGTERM", 143, "terminated"), ("SIGINT", 130, "interrupted")], ids=["SIGTERM", "SIGINT"]
+)
+def test_a_signal_that_a_library_takes_for_an_error_of_its_own(name: str, code: int, told: str) -> None:
+    with running(TAKEN_FOR_ANOTHER.replace("SIGNAL", name)) as process:
+        _, err = process.communicate(timeout=100)
+    assert process.returncode == code
+    assert err.strip() == f"dfsq: {told}; no file was left unfinished"
