@@ -18,6 +18,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "ranges of whole maps": {"ranges": "sample", "block": None},
     "the last half of the steps towards HR images": {"objective": "target", "target_share": 0.5},
     "absolute differences alone": {"squared_share": 0.0},
+    "any crops": {"candidates": 1},
     "rates halved": {"weight_rate": 0.008, "level_rate": 0.0005, "point_rate": 0.001, "bias_rate": 0.00025},
     "rates doubled": {"weight_rate": 0.032, "level_rate": 0.002, "point_rate": 0.004, "bias_rate": 0.001},
     "9 crops of 32×32": {"batch": 9, "crop_size": 32},

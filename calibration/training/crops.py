@@ -119,7 +119,7 @@ class Crops:
     def _drawn(self, step: int, index: int) -> tuple[Image, Image | None]:
         generator = np.random.default_rng([self.seed, step, index])
         drawn = [self._place(generator) for _ in range(self._candidates)]
-        held, top, left = drawn[0] if len(drawn) == 1 else max(drawn, key=self._edges)
+        held, top, left = max(drawn, key=self._edges)
         turns, mirrored = int(generator.integers(4)), bool(generator.integers(2))
         lr = _turned(_cut(held.lr, top, left, self.size), turns, mirrored)
         if held.hr is None:

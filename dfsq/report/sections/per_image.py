@@ -21,7 +21,7 @@ def per_image(findings: Findings) -> Section:
     columns += [Column(f"Y-PSNR, {name}" if len(names) > 1 else "Y-PSNR", numeric=True) for name in names]
     rows = sorted(_rows(report), key=lambda each: each[0], reverse=True)
     left = len(rows) - _MOST
-    notes = [f"{counted(left, 'image')} that lost less left out here; the JSON has them."] if left > 0 else []
+    notes = [f"Left out here: {counted(left, 'image')} that lost less; the JSON tells all."] if left > 0 else []
     shown_rows = [row for _, row in rows[:_MOST]]
     return Section("Every image", tuple(columns), shown_rows, notes, only_page=True)
 
