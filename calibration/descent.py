@@ -33,75 +33,66 @@ def fitted(
     ``levels`` are where they begin, ascending; ``elements`` ``(O, n)``, ascending: what they may be; None: they stay.
     ``hessian`` and ``sensitivity`` as for :func:`~calibration.compensation.compensated`.
     """
-    codes = descended(compensated(weight, levels, hessian, sensitivity), weight, levels, hessian, sensitivity)
+    descent = Descent(weight, hessian, sensitivity)
+    codes = descent.codes(compensated(weight, levels, hessian, sensitivity), levels)
     if elements is None:
         return codes, levels
     for _ in range(_FITS):
-        levels = refitted(codes, weight, levels, elements, hessian, sensitivity)
-        codes = descended(codes, weight, levels, hessian, sensitivity)
+        levels = descent.levels(codes, levels, elements)
+        codes = descent.codes(codes, levels)
     return codes, levels
 
 
-def descended(
-    codes: Tensor, weight: Tensor, levels: Tensor, hessian: Tensor, sensitivity: Tensor | None = None
-) -> Tensor:
-    """``codes`` ``(O, K)`` of ``weight`` among ``levels`` ``(O, k)``, ascending, and of no larger error tr(S E H Eᵀ).
+class Descent:
+    """Steps down the error of a rounded weight ``(O, K)``, tr(S E H Eᵀ), damped as compensation is."""
 
-    ``hessian`` and ``sensitivity`` as for :func:`~calibration.compensation.compensated`, damped as they are there.
-    Returns uint8 ``(O, K)``.
-    """
-    levels, columns = levels.double().contiguous(), damped(hessian)
-    rows = _rows(weight, sensitivity)
-    codes = codes.clone(memory_format=torch.contiguous_format)
-    edges = (levels[:, 1:] + levels[:, :-1]) / 2
-    with one_thread():
-        along = (weight.double() - levels.gather(1, codes.long())) @ columns
-        sweep = native.descend if native.available(along) else _sweep
-        for _ in range(_SWEEPS):
-            if not sweep(codes, levels, edges, rows, columns, along, _LEAST):
-                break
-    return codes
+    def __init__(self, weight: Tensor, hessian: Tensor, sensitivity: Tensor | None = None) -> None:
+        """Arguments as for :func:`fitted`."""
+        self._weight, self._columns = weight.double(), damped(hessian)
+        self._rows = torch.eye(len(weight), dtype=torch.float64) if sensitivity is None else damped(sensitivity)
 
+    def codes(self, codes: Tensor, levels: Tensor) -> Tensor:
+        """``codes`` ``(O, K)`` among ``levels`` ``(O, k)``, moved as long as the error lessens: uint8 ``(O, K)``."""
+        levels = levels.double().contiguous()
+        codes = codes.clone(memory_format=torch.contiguous_format)
+        edges = (levels[:, 1:] + levels[:, :-1]) / 2
+        with one_thread():
+            along = self._along(codes, levels)
+            sweep = native.descend if native.available(along) else _sweep
+            for _ in range(_SWEEPS):
+                if not sweep(codes, levels, edges, self._rows, self._columns, along, _LEAST):
+                    break
+        return codes
 
-def refitted(
-    codes: Tensor,
-    weight: Tensor,
-    levels: Tensor,
-    elements: Tensor,
-    hessian: Tensor,
-    sensitivity: Tensor | None = None,
-) -> Tensor:
-    """``levels`` that suit ``codes`` better, row after row: least squares, each moved to the nearest of ``elements``.
+    def levels(self, codes: Tensor, levels: Tensor, elements: Tensor) -> Tensor:
+        """``levels`` that suit ``codes`` better, row after row: least squares, then the nearest of ``elements``.
 
-    Arguments as for :func:`fitted`. A row keeps its levels where that does not lessen the error, or where they would no
-    longer ascend.
-    """
-    columns, rows = damped(hessian), _rows(weight, sensitivity)
-    levels, elements = levels.double().clone(), elements.double()
-    chosen = one_hot(codes.T.long(), levels.shape[1])  # (K, O, k)
-    with one_thread():
-        along = (weight.double() - levels.gather(1, codes.long())) @ columns
-        # In single precision: which way to go need not be known to the last digit.
-        products = (columns.float() @ chosen.flatten(1).float()).view(chosen.shape)
-        for i in range(len(levels)):
-            own, through = chosen[:, i].double(), products[:, i].double()
-            slope, curve = (rows[i] @ along) @ own, rows[i, i] * (own.T @ through)
-            ridge = torch.diag(torch.where(curve.diagonal() > 0, _LEAST * curve.diagonal(), 1.0))  # for unused levels
-            new = _nearest(elements[i], levels[i] + torch.linalg.solve(curve + ridge, slope))
-            step = new - levels[i]
-            if (new.diff() >= 0).all() and step @ (2 * slope - curve @ step) > 0:
-                levels[i] = new
-                along[i] -= through @ step
-    return levels
+        A row keeps its levels where that does not lessen the error, or where they would no longer ascend.
+        """
+        levels, elements = levels.double().clone(), elements.double()
+        chosen = one_hot(codes.T.long(), levels.shape[1])  # (K, O, k)
+        with one_thread():
+            along = self._along(codes, levels)
+            # In single precision: which way to go need not be known to the last digit.
+            products = (self._columns.float() @ chosen.flatten(1).float()).view(chosen.shape)
+            for i, row in enumerate(self._rows):
+                own, through = chosen[:, i].double(), products[:, i].double()
+                slope, curve = (row @ along) @ own, row[i] * (own.T @ through)
+                ridge = torch.diag(torch.where(curve.diagonal() > 0, _LEAST * curve.diagonal(), 1.0))  # unused levels
+                new = _nearest(elements[i], levels[i] + torch.linalg.solve(curve + ridge, slope))
+                step = new - levels[i]
+                if (new.diff() >= 0).all() and step @ (2 * slope - curve @ step) > 0:
+                    levels[i] = new
+                    along[i] -= through @ step
+        return levels
+
+    def _along(self, codes: Tensor, levels: Tensor) -> Tensor:
+        """E H."""
+        return (self._weight - levels.gather(1, codes.long())) @ self._columns
 
 
 def _nearest(elements: Tensor, values: Tensor) -> Tensor:
     return elements[torch.searchsorted((elements[1:] + elements[:-1]) / 2, values)]
-
-
-def _rows(weight: Tensor, sensitivity: Tensor | None) -> Tensor:
-    """What errors of outputs weigh."""
-    return torch.eye(len(weight), dtype=torch.float64) if sensitivity is None else damped(sensitivity)
 
 
 def _sweep(

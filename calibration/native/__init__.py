@@ -50,7 +50,7 @@ def compensate(remaining: Tensor, levels: Tensor, edges: Tensor, to_rows: Tensor
 def descend(
     codes: Tensor, levels: Tensor, edges: Tensor, rows: Tensor, columns: Tensor, along: Tensor, least: float
 ) -> int:
-    """One sweep of :func:`calibration.descent.descended`: changes ``codes``, uint8, and ``along``, both ``(O, K)``.
+    """One sweep of :func:`calibration.descent.Descent.codes`: changes ``codes``, uint8, and ``along``, both ``(O, K)``.
 
     ``levels`` ``(O, k)`` and their ``edges`` ascend; ``rows`` ``(O, O)`` and ``columns`` ``(K, K)`` are what errors of
     outputs and inputs weigh. All are float64. Returns how many codes have moved.

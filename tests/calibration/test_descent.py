@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from calibration.compensation import DAMPING, compensated
-from calibration.descent import descended, fitted, refitted
+from calibration.descent import Descent, fitted
 
 
 def drawn(seed: int, outputs: int, inputs: int, k: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -33,7 +33,7 @@ def test_no_other_level_of_any_single_weight_is_better(seed: int, sensitive: boo
     weight, levels, hessian, sensitivity = drawn(seed, 4, 7, 3)
     some = sensitivity if sensitive else None
     start = compensated(weight, levels, hessian, some)
-    found = descended(start, weight, levels, hessian, some)
+    found = Descent(weight, hessian, some).codes(start, levels)
     least = error(found, weight, levels, hessian, some)
     assert least <= error(start, weight, levels, hessian, some)
     for row, column, code in product(range(4), range(7), range(3)):
@@ -47,7 +47,7 @@ def test_it_comes_close_to_the_best_of_all() -> None:
     for seed in range(20):
         weight, levels, hessian, sensitivity = drawn(seed, 2, 4, 2)
         start = compensated(weight, levels, hessian, sensitivity)
-        found = descended(start, weight, levels, hessian, sensitivity)
+        found = Descent(weight, hessian, sensitivity).codes(start, levels)
         everything = (torch.tensor(each).view(2, 4) for each in product(range(2), repeat=8))
         best = min(error(each, weight, levels, hessian, sensitivity) for each in everything)
         errors = [error(each, weight, levels, hessian, sensitivity) for each in (start, found)]
@@ -60,7 +60,7 @@ def test_at_two_bits_a_twelfth_of_the_error_goes() -> None:
     weight, _, hessian, sensitivity = drawn(0, 24, 60, 4)
     levels = weight.std(1, keepdim=True) * torch.tensor([-1.5, -0.5, 0.5, 1.5])
     start = compensated(weight, levels, hessian, sensitivity)
-    found = descended(start, weight, levels, hessian, sensitivity)
+    found = Descent(weight, hessian, sensitivity).codes(start, levels)
     before, after = (error(each, weight, levels, hessian, sensitivity) for each in (start, found))
     assert after < 0.95 * before
     assert 0.01 < float((found != start).float().mean()) < 0.4
@@ -70,7 +70,7 @@ def test_at_two_bits_a_twelfth_of_the_error_goes() -> None:
 def test_levels_that_are_there_twice_and_inputs_that_are_never_anything_come_to_an_end(points: Tensor) -> None:
     weight = torch.randn(3, 5)
     for hessian in (torch.zeros(5, 5).double(), torch.eye(5).double()):
-        codes = descended(torch.zeros(3, 5, dtype=torch.uint8), weight, points, hessian)
+        codes = Descent(weight, hessian).codes(torch.zeros(3, 5, dtype=torch.uint8), points)
         assert codes.shape == (3, 5) and codes.dtype == torch.uint8 and int(codes.max()) < 4
 
 
@@ -79,7 +79,7 @@ def test_levels_are_those_of_least_squares_where_they_may_be_anything(seed: int)
     weight, levels, hessian, _ = drawn(seed, 1, 9, 3)
     codes = torch.tensor([[0, 1, 2, 0, 1, 2, 0, 1, 2]], dtype=torch.uint8)
     anything = torch.linspace(-4, 4, 80_001)[None]
-    found = refitted(codes, weight, levels, anything, hessian)
+    found = Descent(weight, hessian).levels(codes, levels, anything)
     damped = hessian + DAMPING * hessian.diagonal().mean() * torch.eye(9)
     root = torch.linalg.cholesky(damped).T
     chosen = torch.eye(3).double()[codes[0].long()]
@@ -108,5 +108,5 @@ def test_levels_that_no_weight_has_stay_in_order() -> None:
     weight, levels, hessian, sensitivity = drawn(0, 3, 8, 5)
     codes = torch.full((3, 8), 2, dtype=torch.uint8)
     elements = torch.linspace(-3, 3, 61).repeat(3, 1)
-    found = refitted(codes, weight, levels, elements, hessian, sensitivity)
+    found = Descent(weight, hessian, sensitivity).levels(codes, levels, elements)
     assert found.isfinite().all() and (found.diff() >= 0).all()

@@ -8,7 +8,7 @@ import torch
 from calibration import native
 from calibration.compensation import compensated
 from calibration.counting import count_blocks
-from calibration.descent import descended
+from calibration.descent import Descent
 from calibration.selection.exact import least_errors, select
 from dfsq.quantizers.universal import UniversalSet
 from dfsq.runtime import compiled_quantizers, without_compiled_code
@@ -34,12 +34,12 @@ def test_codes_are_those_by_torch(outputs: int, inputs: int, points: int, thread
     torch.set_num_threads(threads)
     try:
         codes = compensated(weight, levels, x.T @ x, y.T @ y)
-        better = descended(codes, weight, levels, x.T @ x, y.T @ y)
+        better = Descent(weight, x.T @ x, y.T @ y).codes(codes, levels)
     finally:
         torch.set_num_threads(usual)
     with without_compiled_code():
         assert torch.equal(codes, compensated(weight, levels, x.T @ x, y.T @ y))
-        assert torch.equal(better, descended(codes, weight, levels, x.T @ x, y.T @ y))
+        assert torch.equal(better, Descent(weight, x.T @ x, y.T @ y).codes(codes, levels))
 
 
 @pytest.mark.parametrize("k", [1, 2, 7, 64])
