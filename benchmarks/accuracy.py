@@ -37,6 +37,7 @@ SETS = {
 RECIPES = ("trained", "accurate", "fast", "paper", "mse-channel", "mse", "percentile", "minmax", "log2")
 ABLATIONS: dict[str, dict[str, Any]] = {
     "accurate": {},
+    "without column scales": {"columns": False},
     "without error feedback": {"feedback": False},
     "without compensation": {"compensation": False},
     "minmax weights": {"weights": "minmax"},

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from calibration.observer import HistogramObserver, TensorObserver
 from calibration.ranges import ChannelRanges
 from calibration.sensitivity import Sensitivity
-from calibration.weights import quantize_weight
+from calibration.weights import column_steps, quantize_weight
 from dfsq.nn import AffineQuantizer, InputQuantizer, QuantizedLayer
 from dfsq.quantizers.universal import UniversalSet
-from dfsq.quantizers.weights import QuantizedWeight, UniformWeight
+from dfsq.quantizers.weights import ColumnScaledWeight, QuantizedWeight, UniformWeight, scales_of
 
 Layer = nn.Conv2d | nn.Linear
 Observer = HistogramObserver | TensorObserver | ChannelRanges
@@ -39,6 +39,10 @@ class Rounding(Protocol):
     @property
     def weights(self) -> str:
         """One of :data:`calibration.recipes.values.WEIGHTS`."""
+
+    @property
+    def columns(self) -> bool:
+        """Whether weights are in units of their columns, one for every input channel and kernel position."""
 
     @property
     def universal_set(self) -> UniversalSet:
@@ -86,4 +90,9 @@ def make_weight(weight: Tensor, bits: LayerBits, rounding: Rounding) -> Quantize
     chosen = rounding.weights
     stored = (bits.outside and chosen == "subset") or (bits.a_bits is None and chosen == "symmetric")
     evenly = chosen == "subset" and rounding.evenly(bits.w_bits)
-    return quantize_weight(weight, "mse" if stored or evenly else chosen, bits.w_bits, rounding.universal_set)
+    method = "mse" if stored or evenly else chosen
+    steps = column_steps(weight) if rounding.columns else None
+    if steps is None:
+        return quantize_weight(weight, method, bits.w_bits, rounding.universal_set)
+    scales = scales_of(steps).to(weight.device).reshape(weight.shape[1:])
+    return ColumnScaledWeight(quantize_weight(weight / scales, method, bits.w_bits, rounding.universal_set), steps)

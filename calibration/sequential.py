@@ -160,11 +160,11 @@ def _compensate(
     seconds = [each.second(row, layer.bias is not None) for each, row in zip(moments, rows, strict=True)]
     aims = [corrected(row, *second) for row, second in zip(rows, seconds, strict=True)]
     weight = make_weight(torch.cat(aims).reshape(original.shape).float(), bits, rounding)
-    levels, elements = weight.levels().chunk(len(moments)), weight.elements()
+    levels, elements, scales = weight.levels().chunk(len(moments)), weight.elements(), weight.column_scales().double()
     choices = [None] * len(moments) if elements is None else elements.chunk(len(moments))
     outputs = _blocks(sensitivity, len(moments))
     found = [
-        fitted(aim, level, choice, hessian, output)
+        fitted(aim / scales, level, choice, hessian * scales.outer(scales), output)
         for aim, level, choice, (hessian, _), output in zip(aims, levels, choices, seconds, outputs, strict=True)
     ]
     codes, fits = (torch.cat(each) for each in zip(*found, strict=True))

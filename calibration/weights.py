@@ -8,7 +8,12 @@ from torch import Tensor
 from calibration.selection import exact
 from dfsq.quantizers import uniform
 from dfsq.quantizers.universal import UniversalSet
-from dfsq.quantizers.weights import QuantizedWeight, SubsetWeight, UniformWeight, weight_bins
+from dfsq.quantizers.weights import QuantizedWeight, SubsetWeight, UniformWeight, steps_of, weight_bins
+
+_ROWS = 16
+"""Fewer share a column's scale: it takes some four bits, a quarter of one for each."""
+_TINY = 1e-60
+"""Least mean square that is divided by."""
 
 
 def quantize_weight(weight: Tensor, method: str, bits: int, universal: UniversalSet) -> QuantizedWeight:
@@ -30,3 +35,12 @@ def quantize_weight(weight: Tensor, method: str, bits: int, universal: Universal
         ranges = uniform.minmax_range(weight) if method == "minmax" else uniform.mse_range(weight, bits)
         scale, zero_point = uniform.grid(*ranges, bits)
     return UniformWeight(uniform.encode(weight, scale, zero_point, bits), scale, zero_point, bits)
+
+
+def column_steps(weight: Tensor) -> Tensor | None:
+    """Scales of the columns of ``weight`` ``(C_out, …)``, as :class:`~dfsq.quantizers.weights.ColumnScaledWeight` has
+    them: root mean squares, where all rows count the same. None where they are not worth the room."""
+    rows = weight.detach().double().cpu().flatten(1)
+    powers = rows.square()
+    spread = (powers / powers.mean(1, keepdim=True).clamp_min(_TINY)).mean(0).sqrt()
+    return None if len(rows) < _ROWS or not spread.any() else steps_of(spread / spread.max())

@@ -92,6 +92,10 @@ class Reader:
         else:
             assert record["weights"] == "bounds"
             values = level(rows, stored["lower"], stored["upper"], record["w_bits"])
+        if "columns" in stored:
+            octaves, quarters = np.divmod(codes(stored["columns"], 6, values.shape[1]), 4)
+            fractions = np.array([1, 0.8408964, 0.70710677, 0.59460354], F)[quarters]
+            values = values * (fractions * F(2) ** -octaves.astype(F))
         return values.reshape(shape)
 
     def others(self) -> dict[str, Array]:

@@ -29,6 +29,7 @@ from dfsq.artifact.header import VERSION
 from dfsq.evaluation.samples import calibration_images
 from dfsq.limits import BITS, WORDS
 from dfsq.model import SRModel
+from dfsq.networks.edsr import EDSR
 from dfsq.networks.swinir import SwinIR
 from dfsq.nn import INPUT_QUANTIZERS, AffineQuantizer, BoundsQuantizer, InputQuantizer, SubsetQuantizer
 from dfsq.quantizers import packing, weights
@@ -79,6 +80,23 @@ def test_every_recipe(artifact: Path) -> None:
     assert {suffix for prefix in prefixes for suffix in found.under(prefix)} <= named
 
 
+@pytest.mark.parametrize("bits", [2, 8])
+def test_scales_of_columns(tmp_path: Path, bits: int) -> None:
+    torch.manual_seed(bits)
+    model = networks.from_state(EDSR(2, 1, 16, 1.0).state_dict())  # wide enough for scales in the body too
+    path = tmp_path / "a.safetensors"
+    chosen = recipe("accurate", w_bits=bits, a_bits=bits, **FEW)
+    dfsq.save(quantize(model, [torch.rand(2, 3, 24, 24)], chosen), path)
+    found = reader["Reader"](path)
+    assert [name for name in read_header(path)["layers"] if "columns" in found.under(f"{name}.weight.")] == [
+        "body.0.body.0",
+        "body.0.body.2",
+        "body.1",
+        "tail.0.0",
+    ]
+    check(path)
+
+
 @pytest.mark.parametrize("bits", range(int(BITS.least), int(BITS.most) + 1))
 def test_places_of_attention_at_every_width(tmp_path: Path, bits: int) -> None:
     net = SwinIR(2, 8, [2], [2], 4, 12, "pixelshuffledirect")
@@ -102,7 +120,7 @@ def test_places_between_bounds(small_model: SRModel, with_bounds: Any, tmp_path:
 @pytest.mark.parametrize("version", range(1, VERSION))
 def test_earlier_versions(plausible_model: SRModel, tmp_path: Path, version: int) -> None:
     images = PatchStream(list(calibration_images()), scale=2, patches=2, patch_size=48)
-    chosen = recipe("accurate", block=8 if version > 3 else None, **FEW)
+    chosen = recipe("accurate", block=8 if version > 3 else None, columns=version > 5, **FEW)
     dfsq.save(quantize(plausible_model, images, chosen), tmp_path / "a.safetensors")
     (tmp_path / "b.safetensors").write_bytes(as_of(version, (tmp_path / "a.safetensors").read_bytes()))
     assert read_header(tmp_path / "b.safetensors")["version"] == version
@@ -119,6 +137,27 @@ def as_of(version: int, content: bytes) -> bytes:
     small, rest = json.loads(zlib.decompress(packed[8 : 8 + length])), packed[8 + length :]
     tensors = {name: (each, data[slice(*each["data_offsets"])]) for name, each in index.items()}
     tensors |= {name: (each, rest[slice(*each["data_offsets"])]) for name, each in small.items()}
+    if version < 5:
+        before_version_5(tensors, header, version)
+    header |= {"version": version, "checksum": "0" * 64}
+    if version == 1:
+        for field in ("checksum", "channels", "body", "found", "fidelity", "code"):
+            del header[field]
+        for layer in header["layers"].values():
+            del layer["words"], layer["inputs"]
+    offsets, end = {}, 0
+    digest = hashlib.sha256(b"" if version == 1 else json.dumps(header).encode())
+    for name, (entry, tensor) in sorted(tensors.items()):
+        offsets[name] = {**entry, "data_offsets": [end, end + len(tensor)]}
+        end += len(tensor)
+        digest.update(f"{name} torch.{reader['NAMES'][entry['dtype']]} {entry['shape']}\n".encode() + tensor)
+    header["tensors_sha256" if version == 1 else "checksum"] = digest.hexdigest()
+    start = json.dumps({"__metadata__": {"dfsq": json.dumps(header)}, **offsets}).encode()
+    return struct.pack("<Q", len(start)) + start + b"".join(tensor for _, (_, tensor) in sorted(tensors.items()))
+
+
+def before_version_5(tensors: dict[str, tuple[dict[str, Any], bytes]], header: dict[str, Any], version: int) -> None:
+    """Put points, codes and shares into the forms of those versions."""
     for name in [name for name in tensors if name.endswith(".gaps")]:
         place = name.removesuffix(".gaps").rpartition(".")
         record = header["layers"][place[0]]
@@ -142,21 +181,6 @@ def as_of(version: int, content: bytes) -> bytes:
         else:
             tensors[name] = written(packing.pack(torch.randint(0, 16, (count,)), 4))
             tensors[f"{place}.largest"] = written(torch.rand(len(order)).bfloat16())
-    header |= {"version": version, "checksum": "0" * 64}
-    if version == 1:
-        for field in ("checksum", "channels", "body", "found", "fidelity", "code"):
-            del header[field]
-        for layer in header["layers"].values():
-            del layer["words"], layer["inputs"]
-    offsets, end = {}, 0
-    digest = hashlib.sha256(b"" if version == 1 else json.dumps(header).encode())
-    for name, (entry, tensor) in sorted(tensors.items()):
-        offsets[name] = {**entry, "data_offsets": [end, end + len(tensor)]}
-        end += len(tensor)
-        digest.update(f"{name} torch.{reader['NAMES'][entry['dtype']]} {entry['shape']}\n".encode() + tensor)
-    header["tensors_sha256" if version == 1 else "checksum"] = digest.hexdigest()
-    start = json.dumps({"__metadata__": {"dfsq": json.dumps(header)}, **offsets}).encode()
-    return struct.pack("<Q", len(start)) + start + b"".join(tensor for _, (_, tensor) in sorted(tensors.items()))
 
 
 def written(tensor: Tensor) -> tuple[dict[str, Any], bytes]:

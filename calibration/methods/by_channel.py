@@ -37,6 +37,11 @@ class ByChannel(Planned):
         None, "bits on average, distributed over layers in body scope; null: w_bits and a_bits", limits=limits.BITS
     )
     weights: str = choice("subset", "minmax (paper), mse, subset or symmetric", known=WEIGHTS)
+    columns: bool = choice(
+        False,
+        "weights in units of their columns too: one for every input channel and kernel position",
+        only={"weights": ("minmax", "mse", "subset")},
+    )
     feedback: bool = choice(False, "round channels one after the other, errors passed on")
     selector: str = choice(
         "exact", "exact, kmeans (paper), exhaustive; or a grid: minmax, percentile, mse, log2", known=SELECTORS

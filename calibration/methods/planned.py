@@ -60,6 +60,11 @@ class Planned(Recipe):
     def weights(self) -> str:
         """The weight quantizer."""
 
+    @property
+    def columns(self) -> bool:
+        """Whether weights are in units of their columns too."""
+        return False
+
     def evenly(self, bits: int) -> bool:
         """Whether points of so many bits, of weights and inputs, are evenly spaced instead of selected."""
         del bits

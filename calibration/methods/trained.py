@@ -61,6 +61,9 @@ class Trained(ByTraining):
         "of activations: of every sample's channels, or fixed per channel; auto: at 2 bits either, else of samples",
         known=_RANGES,
     )
+    columns: bool = choice(
+        True, "weights in units of their columns too: one for every input channel and kernel position"
+    )
     feedback: bool = choice(True, "round channels one after the other, errors passed on")
     headroom: float | None = choice(
         1.5,

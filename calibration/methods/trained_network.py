@@ -152,18 +152,19 @@ def _groups(layers: Iterable[tuple[LatentLayer, QuantizedLayer]], recipe: Traine
     """What is trained of ``layers``, each beside what it starts from: bits beyond two halve the rates, down to
     :data:`_SLOWEST`."""
     rates = {
-        "weight.latent": recipe.weight_rate,
-        "weight.points": recipe.level_rate,
-        "inputs.points": recipe.point_rate,
-        "bias": recipe.bias_rate,
+        ("weight", "latent"): recipe.weight_rate,
+        ("weight", "points"): recipe.level_rate,
+        ("inputs", "points"): recipe.point_rate,
+        ("bias", "bias"): recipe.bias_rate,
     }
     slowest = _SLOWEST * 2.0 ** (2 - recipe.w_bits)
     found: dict[float, list[Tensor]] = {}
     for layer, start in layers:
         for name, each in layer.named_parameters():
             weight, inputs = start.quantized_weight, start.input_quantizer
-            bits = inputs.bits if name == "inputs.points" and inputs is not None else weight.bits
-            found.setdefault(rates[name] * max(slowest, 2.0 ** (2 - bits)), []).append(each.requires_grad_())
+            part, what = name.partition(".")[0], name.rpartition(".")[2]
+            bits = inputs.bits if part == "inputs" and inputs is not None else weight.bits
+            found.setdefault(rates[part, what] * max(slowest, 2.0 ** (2 - bits)), []).append(each.requires_grad_())
     return [Group(each, Cosine(rate, recipe.steps, recipe.warm_up)) for rate, each in found.items()]
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from calibration.training.levels import nearest_level
 from dfsq.quantizers import uniform
-from dfsq.quantizers.weights import QuantizedWeight, SubsetWeight, UniformWeight
+from dfsq.quantizers.weights import ColumnScaledWeight, QuantizedWeight, SubsetWeight, UniformWeight
 
 
 class SubsetLatent(nn.Module):
@@ -74,8 +74,32 @@ class UniformLatent(nn.Module):
         return UniformWeight(uniform.encode(weight, scale, zero_point, self.bits), scale, zero_point, self.bits)
 
 
-def latent_of(weight: QuantizedWeight) -> SubsetLatent | UniformLatent:
+class ColumnScaledLatent(nn.Module):
+    """A latent weight in units of its columns, which stay as they are."""
+
+    scales: Tensor
+
+    def __init__(self, weight: ColumnScaledWeight) -> None:
+        """Starts from ``weight`` ``(C_out, …)``."""
+        super().__init__()
+        self.steps = weight.steps
+        self.normalized = latent_of(weight.normalized)
+        self.register_buffer("scales", weight.column_scales().reshape(weight.codes.shape[1:]))
+
+    def forward(self) -> Tensor:
+        """The weight ``(C_out, …)``, rounded."""
+        weight: Tensor = self.normalized() * self.scales
+        return weight
+
+    def frozen(self) -> ColumnScaledWeight:
+        """As it is stored."""
+        return ColumnScaledWeight(self.normalized.frozen(), self.steps)
+
+
+def latent_of(weight: QuantizedWeight) -> SubsetLatent | UniformLatent | ColumnScaledLatent:
     """The trained form of ``weight``, which starts as it is."""
+    if isinstance(weight, ColumnScaledWeight):
+        return ColumnScaledLatent(weight)
     if isinstance(weight, UniformWeight):
         return UniformLatent(weight)
     assert isinstance(weight, SubsetWeight)

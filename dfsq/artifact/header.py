@@ -11,10 +11,11 @@ from typing import Any
 
 from dfsq.artifact.fields import Fields, shown
 
-VERSION = 5
+VERSION = 6
 """Version of the format that is written; every earlier one is read. 2: the checksum covers the header, layers name
 their universal set and the kind of their input quantizer, and the body scope and what was found are stored. 3: small
-tensors are packed. 4: maps in blocks. 5: codes are a zlib stream where that is shorter, shares in powers of two."""
+tensors are packed. 4: maps in blocks. 5: codes are a zlib stream where that is shorter, shares in powers of two.
+6: weights have scales of their columns."""
 MAX_SCALE = 16
 MAX_RANGE = 65535.0
 _BITS = (2, 8)

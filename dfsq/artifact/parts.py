@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _KINDS = {
     "codes": {"codes"},
-    "points and ranges": {"points", "gaps", "fixed", "limit", "scale", "zero_point", "lower", "upper"},
+    "points and ranges": {"points", "gaps", "fixed", "limit", "scale", "zero_point", "lower", "upper", "columns"},
     "shares": {"order", "shares", "scales", "largest"},
 }
 """Suffixes of tensors that quantizers store."""

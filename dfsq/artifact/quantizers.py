@@ -11,8 +11,8 @@ from dfsq import nn
 from dfsq.artifact.fields import label
 from dfsq.artifact.header import LayerRecord, QuantizerRecord
 from dfsq.quantizers.universal import UniversalSet
+from dfsq.quantizers.weights import COLUMNS, QuantizedWeight, with_columns
 from dfsq.quantizers.weights import KINDS as WEIGHTS
-from dfsq.quantizers.weights import QuantizedWeight
 
 Tensors = Mapping[str, Tensor]
 """By suffix."""
@@ -23,7 +23,10 @@ def weight(name: str, record: LayerRecord, tensors: Tensors) -> QuantizedWeight:
     if record.weights not in WEIGHTS:
         raise ValueError(f"the weights of {label(name)} are {label(record.weights)}; known: {', '.join(WEIGHTS)}")
     try:
-        return WEIGHTS[record.weights].from_tensors(tensors, record.shape, record.w_bits, UniversalSet(record.words))
+        columns = {suffix: each for suffix, each in tensors.items() if suffix == COLUMNS}
+        others = {suffix: each for suffix, each in tensors.items() if suffix not in columns}
+        found = WEIGHTS[record.weights].from_tensors(others, record.shape, record.w_bits, UniversalSet(record.words))
+        return with_columns(found, columns)
     except ValueError as error:
         raise ValueError(f"{label(name)}.weight: {error}") from error
 

@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from calibration import FixedRanges, Integers, OnePass, Recipe, Trained, recipe
+from calibration import FixedRanges, Integers, OnePass, Recipe, Sequential, Trained, recipe
 from calibration.recipes.recipe import METHODS, register
+from calibration.recipes.values import WEIGHTS
 from dfsq.errors import UsageError
 
 ALL = {key: each for method in METHODS.values() for key, each in method.choices().items()}
@@ -20,12 +21,17 @@ DEPENDENT: list[tuple[type[Recipe], str, Any, dict[str, Any], bool]] = [
     *((Trained, "headroom", 2.0, {"ranges": each}, each == "sample") for each in ("sample", "fixed")),
     *((Trained, "block", 16, {"ranges": each}, each == "sample") for each in ("sample", "fixed")),
     *((Trained, "target_share", 0.5, {"objective": each}, each == "target") for each in ("output", "target")),
+    *(
+        (method, "columns", True, {"weights": each}, each != "symmetric")
+        for method in (OnePass, Sequential)
+        for each in WEIGHTS
+    ),
     *((FixedRanges, "restarts", 7, {"selector": each}, each == "kmeans") for each in GRIDS + POINTS),
     *((FixedRanges, "float_share", 0.5, {"selector": each}, each in GRIDS) for each in GRIDS + POINTS),
     *(
         (FixedRanges, "words", 5, {"selector": each, "weights": weights}, each in POINTS or weights == "subset")
         for each in GRIDS + POINTS
-        for weights in ("minmax", "mse", "subset", "symmetric")
+        for weights in WEIGHTS
     ),
 ]
 """Method, a choice of it, a value, others, and whether the choice means something beside them."""

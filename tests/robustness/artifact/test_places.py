@@ -49,7 +49,7 @@ def with_places(forgery: Any, places: Any) -> Any:
 
 def test_the_record_is_as_described(placed_forgery: Any) -> None:
     assert placed_forgery.document["places"][PLACE] == RECORD
-    assert placed_forgery.document["version"] == 5
+    assert placed_forgery.document["version"] == 6
 
 
 @pytest.mark.parametrize("what", RECORDS)
