@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import calibration
 import dfsq
 from calibration import DDTB, PatchStream
+from calibration.ddtb import TrainableBounds
 from calibration.ddtb.maps import upsampler
 from calibration.ddtb.run import TrainedBounds
 from calibration.progress import silent
@@ -73,7 +74,10 @@ def test_an_artifact_gives_the_same_and_holds_no_latent_weights(name: str, tmp_p
 
 def test_all_kinds_of_parameters_are_trained() -> None:
     model = small("srresnet")
-    trainable, _ = trained(model, recipe(warm_up=1, ratio=1.0))
+    for norm in [each for each in model.modules() if isinstance(each, nn.BatchNorm2d)]:
+        norm.momentum = None  # statistics are those of the one batch: by those of no batch, bounds start far outside
+    model.train()(torch.rand(4, 3, 16, 16))
+    trainable, _ = trained(model.eval(), recipe(warm_up=1, ratio=1.0))
     before = {name: each.clone() for name, each in trainable.module.state_dict().items()}
     optimizer = torch.optim.Adam([each for group in trainable.groups for each in group.parameters], lr=1e-3)
     for step in range(3):
@@ -124,6 +128,19 @@ def test_start_is_a_network_that_is_quantized_everywhere() -> None:
     kinds = [each for each in trainable.frozen().modules() if isinstance(each, BoundsQuantizer)]
     assert len(kinds) == 6
     assert all(each.upper - each.lower > 0.1 for each in kinds)
+
+
+def test_bounds_start_as_if_there_were_no_gates() -> None:
+    def bounds(ratio: float) -> list[float]:
+        torch.manual_seed(1)
+        trainable, _ = trained(model, recipe(ratio=ratio))
+        found = [each for each in trainable.module.modules() if isinstance(each, TrainableBounds)]
+        assert all((each.gate is not None) == (ratio > 0) for each in found)
+        return [each.item() for one in found for each in (one.lower, one.upper)]
+
+    model = small("edsr")
+    assert len(bounds(1.0)) == 12
+    assert bounds(1.0) == bounds(0.0)
 
 
 def test_lr_images_are_refused() -> None:
