@@ -213,6 +213,8 @@ def quantize(
     """
     if no_eval and (sets or reports):
         raise click.UsageError("--no-eval contradicts --set and --report")
+    if max_drop is not None and (minutes is not None or resume is not None):
+        raise click.UsageError("--max-drop trains nothing; leave out --minutes, --resume and --no-resume")
     check_sets(sets, data)
     changes = {name: value for name, value in choices.items() if value is not None and value != ()}
     for name, value in (("w_bits", w_bits), ("a_bits", a_bits)):
