@@ -215,6 +215,8 @@ def quantize(
         raise click.UsageError("--no-eval contradicts --set and --report")
     if max_drop is not None and (minutes is not None or resume is not None):
         raise click.UsageError("--max-drop trains nothing; leave out --minutes, --resume and --no-resume")
+    if minutes is not None and choices["steps"] is not None:
+        raise click.UsageError("--steps and --minutes both say how long to train; leave out one of them")
     check_sets(sets, data)
     changes = {name: value for name, value in choices.items() if value is not None and value != ()}
     for name, value in (("w_bits", w_bits), ("a_bits", a_bits)):

@@ -35,6 +35,11 @@ def train(
         raise UsageError(f"the method {recipe.method} cuts crops of its own; give it a PatchStream")
     if recipe.needs_hr and images.is_lr:
         raise UsageError(f"{recipe.phrase()} needs HR images, and these are LR (`calib_is_lr`)")
+    if sitting.minutes is not None and recipe.steps != recipe.choices()["steps"].default:
+        raise UsageError(
+            f"`steps` of the recipe are {recipe.steps}, and `minutes` {sitting.minutes:g} say how many fit; "
+            "leave out one of them"
+        )
     began = time.monotonic()
     copied(model)  # what cannot be is not worth the work
     rest, held_out = set_aside(

@@ -81,6 +81,7 @@ def test_the_state_of_another_run_is_a_usage_error(dfsq: Callable) -> None:
 
 
 def test_minutes_say_how_many_steps_they_are(dfsq: Callable) -> None:
+    Path("short.yaml").write_text(RECIPE.replace("steps: 20\n", ""))
     run = dfsq(*SHORT, "-o", "a.safetensors", "--no-eval", "--minutes", "0.02")
     assert run.code == 0, run.err
     (steps,) = re.findall(r"0.02 minutes are about (\d+) steps here", run.err)
@@ -99,6 +100,8 @@ def test_minutes_say_how_many_steps_they_are(dfsq: Callable) -> None:
         (("--max-drop", "1", "--no-resume"), "--max-drop trains nothing"),
         (("--recipe", "trained", "--selector", "exact"), "--selector"),
         (("--recipe", "trained", "--steps", "0"), "--steps"),
+        (("--recipe", "trained", "--steps", "2000", "--minutes", "5"), "--steps and --minutes both"),
+        (("--recipe", "short.yaml", "--minutes", "5"), "--steps of the recipe are 20, and --minutes 5 say how many fit"),
         (("--recipe", "trained", "--minutes", "nan"), "--minutes"),
     ],
 )

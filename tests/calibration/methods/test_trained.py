@@ -258,6 +258,8 @@ def test_what_cannot_be_trained_is_refused(small_model: SRModel) -> None:
         quantize(small_model, [torch.rand(1, 3, 24, 24)], recipe())
     with pytest.raises(UsageError, match="the method one-pass does not train"):
         train(small_model, stream(), calibration.recipe("fast"), Sitting(minutes=1))
+    with pytest.raises(UsageError, match="`steps` of the recipe are 60, and `minutes` 1 say how many fit"):
+        train(small_model, stream(), recipe(), Sitting(minutes=1))
     with pytest.raises(UsageError, match="takes no plan of them"):
         target.check(recipe(), 0.1)
 
