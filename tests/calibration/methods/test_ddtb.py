@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import calibration
 import dfsq
-from calibration import DDTB, PatchStream
+from calibration import DDTB, PatchStream, Recipe
 from calibration.ddtb import TrainableBounds
 from calibration.ddtb.maps import upsampler
 from calibration.ddtb.run import TrainedBounds
@@ -171,9 +171,29 @@ def test_skipped_layers_stay_and_bits_are_chosen_by_name() -> None:
         trained(small("edsr"), recipe(skip=("nowhere",)))
 
 
-def test_a_short_run_is_the_schedule_in_small() -> None:
-    short = DDTB().with_steps(600)
-    assert (short.steps, short.warm_up, short.halve_every) == (600, 40, 100)
+def test_a_short_run_is_the_schedule_in_small(tmp_path: Path) -> None:
+    def schedule(chosen: Recipe) -> tuple[int, int, int]:
+        assert isinstance(chosen, DDTB)
+        return chosen.steps, chosen.gates_from, chosen.interval
+
+    assert schedule(DDTB()) == (60_000, 4000, 10_000)
+    for short in (DDTB(steps=600), DDTB().with_steps(600), calibration.recipe("ddtb", steps=600)):
+        assert schedule(short) == (600, 40, 100)
+    assert schedule(DDTB(steps=1)) == (1, 0, 1)
+    path = tmp_path / "own.yaml"
+    path.write_text("method: ddtb\nsteps: 200\nwarm_up: 50\nhalve_every: 70\n")
+    own = calibration.recipe(str(path), steps=100)
+    assert schedule(own) == (100, 50, 70)
+    assert isinstance(own, DDTB)
+    assert schedule(own.with_steps(10)) == (10, 5, 7)
+    assert schedule(own.with_steps(1)) == (1, 0, 1)
+
+
+def test_a_warm_up_as_long_as_the_run_is_refused() -> None:
+    with pytest.raises(UsageError, match="`warm_up` is 20, and .* must be below `steps`, 20; leave it out"):
+        recipe(warm_up=20, steps=20)
+    with pytest.raises(UsageError, match="`warm_up` is 30"):
+        recipe(warm_up=30, steps=60).changed(steps=20)
 
 
 @pytest.mark.parametrize(
