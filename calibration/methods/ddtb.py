@@ -34,7 +34,7 @@ _STEPS, _WARM_UP, _HALVE_EVERY = 60_000, 4000, 10_000
 @register
 @dataclass(frozen=True, kw_only=True)
 class DDTB(ByTraining):
-    """Trained by Adam, rates halved at intervals; numbers are the published ones, and in proportion to another ``steps``.
+    """Trained by Adam, rates halved at intervals; numbers are the published ones, in proportion to ``steps``.
 
     ``warm_up`` and ``halve_every`` that are given stay as they are; :meth:`with_steps` changes them in proportion too.
     """

@@ -101,7 +101,7 @@ def test_minutes_say_how_many_steps_they_are(dfsq: Callable) -> None:
         (("--recipe", "trained", "--selector", "exact"), "--selector"),
         (("--recipe", "trained", "--steps", "0"), "--steps"),
         (("--recipe", "trained", "--steps", "2000", "--minutes", "5"), "--steps and --minutes both"),
-        (("--recipe", "short.yaml", "--minutes", "5"), "--steps of the recipe are 20, and --minutes 5 say how many fit"),
+        (("--recipe", "short.yaml", "--minutes", "5"), "--steps of the recipe are 20, and --minutes 5"),
         (("--recipe", "trained", "--minutes", "nan"), "--minutes"),
     ],
 )
