@@ -12,7 +12,7 @@ from cli.calibrating import patches_of
 from cli.console import note
 from cli.progress import progress
 from cli.values import Number
-from dfsq import limits
+from dfsq import distributed, limits
 from dfsq.plurals import counted
 
 if TYPE_CHECKING:
@@ -84,8 +84,9 @@ def state_of(output: Path) -> Path:
 
 
 def forget(output: Path) -> None:
-    """Remove the state of a run whose artifact has been written as ``output``."""
-    state_of(output).unlink(missing_ok=True)
+    """Remove the state of a run whose artifact has been written as ``output``, by the process that has."""
+    if distributed.writes_files():
+        state_of(output).unlink(missing_ok=True)
 
 
 def facts_of(calibration: Mapping[str, Any], steps: int) -> dict[str, str]:

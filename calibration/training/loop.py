@@ -92,13 +92,14 @@ def train(
             run.note(_drop(trainable, guard))
         if run.step >= steps:
             break
-        with Held() as signals:
-            run.advance()
-            due = signals.pending is not None or run.step in marks or time.monotonic() - saved > _SAVE_EVERY
-            if store is not None and due:
-                store.save(run.state())
-                saved = time.monotonic()
-        progress("Training", run.step, steps, run.described())
+        with Held() as signals:  # up to the next score, before which a state is written
+            ends = False
+            while not ends:
+                ends = run.advance(signals) or run.step in marks
+                if store is not None and (ends or time.monotonic() - saved > _SAVE_EVERY):
+                    store.save(run.state())
+                    saved = time.monotonic()
+                progress("Training", run.step, steps, run.described())
     outcome = Outcome(run.scores)
     trainable.module.load_state_dict(run.best)
     return outcome
@@ -144,8 +145,9 @@ class _Run:
         self._parameters = [each for group in self._groups for each in group.parameters]
         self._optimizer = torch.optim.Adam([{"params": list(each.parameters)} for each in self._groups], foreach=True)
 
-    def advance(self) -> None:
-        """One step."""
+    def advance(self, signals: Held | None = None) -> bool:
+        """One step; whether any process has ``signals`` pending, on which all agree: the first writes the state before
+        another is lost."""
         for group, settings in zip(self._groups, self._optimizer.param_groups, strict=True):
             settings["lr"] = self._pace * group.rate(min(self.step, self._steps - 1))
         lr, hr = self._crops.of_step(self.step)
@@ -154,16 +156,19 @@ class _Run:
         loss.backward()  # type: ignore[no-untyped-call]
         reached = [each for each in self._parameters if each.grad is not None]
         gradient = distributed.total(torch.cat([each.grad.flatten() for each in reached if each.grad is not None]))
-        length, whole = float(gradient.norm()), float(distributed.total(loss.detach()))
+        length = float(gradient.norm())
+        pending = loss.new_tensor(signals is not None and signals.pending is not None)
+        whole, asked = distributed.total(torch.stack((loss.detach(), pending))).tolist()
         self.step += 1
         if not (math.isfinite(length) and math.isfinite(whole)):  # in all processes alike
             self._mend()
-            return
+            return asked > 0
         parts = torch.split(self._shortened(gradient, length), [each.numel() for each in reached])
         for parameter, part in zip(reached, parts, strict=True):
             parameter.grad = part.view_as(parameter)
         self._optimizer.step()
         self._note_loss(whole)
+        return asked > 0
 
     def _mend(self) -> None:
         """Put statistics right that a pass has spoilt whose loss is not finite: no later one would."""
