@@ -174,6 +174,21 @@ def test_hr_images_are_the_aim_of_the_last_steps(small_model: SRModel) -> None:
     assert quantize(small_model, stream(), chosen).quantization is not None
 
 
+def test_hr_images_are_the_aim_of_one_step_at_least(small_model: SRModel) -> None:
+    chosen = recipe(ranges="fixed", steps=3, objective="target", target_share=0.1, squared_share=0.0)
+    assert isinstance(chosen, Trained)
+    patches = list(stream())
+    start = chosen.start(small_model, patches, unasked, silent)
+    trainable = chosen.trainable(small_model, start, patches, torch.float32)
+    lr = torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        now, aim, hr = trainable.module(lr), small_model(lr), torch.zeros(1, 3, 32, 32)
+        for step, expected in ((1, aim), (2, hr)):
+            assert trainable.loss(step, lr, hr).item() == pytest.approx((now - expected).abs().mean().item())
+    with pytest.raises(UsageError, match="`target_share` is 0, .* or `objective` output"):
+        recipe(objective="target", target_share=0.0)
+
+
 def test_hr_images_as_the_aim_must_be_there(small_model: SRModel) -> None:
     with pytest.raises(UsageError, match="towards HR images needs HR images, and these are LR"):
         quantize(small_model, stream(is_lr=True), recipe(objective="target"))
