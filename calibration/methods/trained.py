@@ -65,13 +65,13 @@ class Trained(ByTraining):
     feedback: bool = choice(True, "round channels one after the other, errors passed on")
     headroom: float | None = choice(
         1.5,
-        "saturate beyond this multiple of the spread seen; null: never",
+        "saturate beyond this multiple of the spread seen, unless ranges become fixed; null: never",
         limits=limits.HEADROOM,
         only={"ranges": (_AUTO, _SAMPLE)},
     )
     block: int | None = choice(
         8,
-        "normalize squares of so many pixels a side, each by itself; null: whole maps",
+        "normalize squares of so many pixels a side, unless ranges become fixed; null: whole maps",
         limits=limits.BLOCK,
         only={"ranges": (_AUTO, _SAMPLE)},
     )
