@@ -83,7 +83,7 @@ SAFE_BITS = 7
     default="accurate",
     show_default=True,
     help="accurate, fast, trained (takes minutes; for 2 and 3 bits), int8 (what engines run, see `dfsq export`), "
-    "paper (DFSQ as published), or a YAML file.",
+    "paper (DFSQ as published), ddtb (DDTB as published; takes hours on a GPU), or a YAML file.",
 )
 @click.option(
     "--selector",

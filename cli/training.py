@@ -13,6 +13,7 @@ from cli.console import note
 from cli.progress import progress
 from cli.values import Number
 from dfsq import distributed, limits
+from dfsq.errors import WorkerLostError
 from dfsq.plurals import counted
 
 if TYPE_CHECKING:
@@ -65,17 +66,26 @@ def train_model(
 ) -> SRModel:
     """Train ``model`` on ``images``, files or folders; without any, on the sample photographs.
 
-    What an interrupted run goes on from lies beside ``output``; :func:`forget` removes it.
+    What an interrupted run goes on from lies beside ``output``; :func:`forget` removes it. What interrupts it is
+    given a note that says so.
     """
     import calibration
     from dfsq.evaluation import samples
 
+    state = state_of(output)
     sitting = calibration.Sitting(
-        state=state_of(output), resume=resume is not False, minutes=minutes, note=lambda line: note(line, quiet)
+        state=state, resume=resume is not False, minutes=minutes, note=lambda line: note(line, quiet)
     )
     patches = patches_of(model, recipe, images or samples.calibration_images(), quiet, is_lr=is_lr)
-    with progress(quiet) as advance:
-        return calibration.train(model, patches, recipe, sitting, advance)
+    try:
+        with progress(quiet) as advance:
+            return calibration.train(model, patches, recipe, sitting, advance)
+    except BaseException as error:
+        stopped = not isinstance(error, Exception) or isinstance(error, WorkerLostError)
+        if stopped and state.exists():
+            how = "" if sitting.resume else " without `no_resume`"
+            error.add_note(f"the training so far is in {state}, and the same command{how} goes on from it")
+        raise
 
 
 def state_of(output: Path) -> Path:

@@ -63,6 +63,8 @@ main(sys.argv[2:])
         )  # fmt: skip
         assert run.returncode == code, run.stderr
         assert "Traceback" not in run.stderr
+        told = "the training so far is in broken.safetensors.training, and the same command goes on from it"
+        assert run.stderr.endswith(f"; no file was left unfinished; {told}\n")
         assert Path("broken.safetensors.training").is_file() and not Path("broken.safetensors").exists()
         again = dfsq(*command)
         assert again.code == 0, again.err
