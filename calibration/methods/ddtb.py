@@ -1,7 +1,7 @@
 """DDTB (Zhong et al., ECCV 2022, arXiv 2203.03844): bounds, gates and the whole network trained against HR images.
 
 As it is meant, not as its published code computes it: bounds start from percentiles at every width, gates look at one
-sample at a time and are trained whole. That code takes the first 1000 of its 60 000 steps to look at extremes alone.
+sample at a time and are trained whole. What else differs from the published schedule: docs/method.md.
 """
 
 from __future__ import annotations

@@ -73,7 +73,8 @@ def train(
         identity = {
             "recipe": _values(recipe, sitting),
             **of_network(model),
-            "calibration set": [stream.fingerprint, crops.fingerprint, crops.batch],
+            "calibration set": [stream.fingerprint, crops.fingerprint],
+            "batch": crops.batch,
             "choice of images set aside": of_held_out(held_out),
             "precision": str(precision),
             "version": __version__,
