@@ -82,6 +82,14 @@ def test_the_state_of_another_run_is_a_usage_error(dfsq: Callable) -> None:
     assert dfsq(*SHORT, "-o", "a.safetensors", "--no-eval", "--no-resume").code == 0
 
 
+def test_hr_images_as_the_objective_must_be_there(dfsq: Callable) -> None:
+    Path("short.yaml").write_text(f"{RECIPE}objective: target\n")
+    run = dfsq(*SHORT, "-o", "a.safetensors", "--no-eval", "--calib-is-lr", "--quiet")
+    assert (run.code, run.err.count("\n")) == (2, 1)
+    assert "needs HR images, and these are LR (--calib-is-lr)" in run.err
+    assert not Path("a.safetensors").exists() and not Path("a.safetensors.training").exists()
+
+
 def test_minutes_say_how_many_steps_they_are(dfsq: Callable) -> None:
     Path("short.yaml").write_text(RECIPE.replace("steps: 20\n", ""))
     run = dfsq(*SHORT, "-o", "a.safetensors", "--no-eval", "--minutes", "0.02")

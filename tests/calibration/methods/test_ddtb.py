@@ -1,7 +1,9 @@
 """DDTB from end to end, on small networks and few steps."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier, get_ident
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from calibration.ddtb import TrainableBounds
 from calibration.ddtb.maps import upsampler
 from calibration.ddtb.run import TrainedBounds
 from calibration.progress import silent
-from dfsq import artifact, networks
+from dfsq import artifact, distributed, networks
 from dfsq.errors import UsageError
 from dfsq.model import SRModel
 from dfsq.networks import architectures
@@ -32,6 +34,15 @@ SMALL = {
 
 def small(name: str) -> SRModel:
     return networks.from_state(architectures()[name].build(**SMALL[name]).state_dict())
+
+
+def normalized() -> SRModel:
+    """An SRResNet that normalizes by what it has seen: by the statistics of nothing, bounds start far outside."""
+    model = small("srresnet")
+    for norm in [each for each in model.modules() if isinstance(each, nn.BatchNorm2d)]:
+        norm.momentum = None  # the mean of all batches, of which there is one
+    model.train()(torch.rand(4, 3, 16, 16))
+    return model.eval()
 
 
 def pictures(count: int = 12, side: int = 96) -> list[Any]:
@@ -73,11 +84,7 @@ def test_an_artifact_gives_the_same_and_holds_no_latent_weights(name: str, tmp_p
 
 
 def test_all_kinds_of_parameters_are_trained() -> None:
-    model = small("srresnet")
-    for norm in [each for each in model.modules() if isinstance(each, nn.BatchNorm2d)]:
-        norm.momentum = None  # statistics are those of the one batch: by those of no batch, bounds start far outside
-    model.train()(torch.rand(4, 3, 16, 16))
-    trainable, _ = trained(model.eval(), recipe(warm_up=1, ratio=1.0))
+    trainable, _ = trained(normalized(), recipe(warm_up=1, ratio=1.0))
     before = {name: each.clone() for name, each in trainable.module.state_dict().items()}
     optimizer = torch.optim.Adam([each for group in trainable.groups for each in group.parameters], lr=1e-3)
     for step in range(3):
@@ -108,10 +115,48 @@ def test_gates_are_applied_after_warm_up_alone() -> None:
     assert gates() == 0
 
 
-def test_what_is_frozen_computes_what_is_trained() -> None:
-    trainable, patches = trained(small("rdn"), recipe())
+@pytest.mark.parametrize("gated", [False, True])
+def test_what_is_frozen_computes_what_is_trained(gated: bool) -> None:
+    trainable, patches = trained(small("rdn"), recipe(warm_up=3))
+    before = trainable.frozen()
+    trainable.loss(3 if gated else 2, torch.rand(4, 3, 12, 12), torch.rand(4, 3, 24, 24))
+    trainable.module.eval()
     with torch.no_grad():
-        assert torch.allclose(trainable.module(patches[0]), trainable.frozen()(patches[0]), atol=1e-5)
+        found = trainable.frozen()(patches[0])
+        assert torch.allclose(trainable.module(patches[0]), found, atol=1e-5)
+        assert torch.equal(found, before(patches[0])) != gated
+
+
+def test_processes_share_what_batch_normalization_has_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two threads stand for the processes, and give each other their sums.
+    model, patches = normalized(), [torch.rand(4, 3, 16, 16)]
+    images = [(torch.rand(4, 3, 12, 12), torch.rand(4, 3, 24, 24)) for _ in range(2)]
+
+    def seen(index: int) -> list[Tensor]:
+        """By the network and its gates, in a step on one half of the images."""
+        chosen = recipe(ratio=1.0)
+        start = chosen.start(model, patches, lambda model: 0.0, silent)
+        trainable = chosen.trainable(model, start, patches, torch.float32)
+        trainable.loss(0, *images[index]).backward()  # type: ignore[no-untyped-call]
+        state = trainable.module.state_dict()
+        return [each for name, each in state.items() if name.endswith(("running_mean", "running_var"))]
+
+    one, other = seen(0), seen(1)
+    barrier, given = Barrier(2), dict[int, Tensor]()
+
+    def total(tensor: Tensor) -> Tensor:
+        given[get_ident()] = tensor
+        barrier.wait(60)
+        return torch.stack([*given.values()]).sum(0)
+
+    monkeypatch.setattr(distributed, "total", total)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(seen, range(2))
+    assert len(first) == 2 * (5 + 4)  # normalizations of the network, and a gate at each of four inputs
+    for alone, beside, together, too in zip(one, other, first, second, strict=True):
+        assert not torch.equal(alone, beside)
+        assert torch.equal(together, too)
+        assert torch.allclose(together, (alone + beside) / 2, rtol=1e-5)
 
 
 def test_a_short_run_lowers_the_drop_on_images_that_it_never_saw() -> None:

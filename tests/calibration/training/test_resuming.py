@@ -1,5 +1,6 @@
 """The state of a run is that of the same run alone, and another is told before any work is done."""
 
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from calibration import DDTB, PatchStream, Sitting, set_aside, train
+from calibration import DDTB, PatchStream, Sitting, Trained, set_aside, train
 from calibration.ddtb.run import TrainedBounds
 from calibration.methods import training_run
+from calibration.methods.trained_network import TrainedNetwork
+from calibration.training import loop
 from dfsq import networks
 from dfsq.errors import UsageError
 from dfsq.model import SRModel
@@ -43,7 +46,8 @@ def with_other_weights(model: SRModel) -> SRModel:
     return networks.from_state(state)
 
 
-RECIPE = DDTB(w_bits=2, a_bits=2, steps=10, batch=2, crop_size=8, ratio=0.5, precision="auto")
+FEW: dict[str, Any] = {"batch": 2, "crop_size": 8}
+RECIPE = DDTB(w_bits=2, a_bits=2, steps=10, ratio=0.5, **FEW)
 
 
 class Broken(BaseException):
@@ -115,3 +119,40 @@ def test_the_same_run_from_an_equal_model_goes_on(small_model: SRModel, state: P
     assert all(
         torch.equal(*pair) for pair in zip(whole.state_dict().values(), again.state_dict().values(), strict=True)
     )
+
+
+@pytest.mark.parametrize("recipe", [DDTB(w_bits=2, a_bits=2, **FEW), Trained(w_bits=3, a_bits=3, **FEW)])
+def test_a_run_of_minutes_goes_on_with_the_steps_that_it_had(
+    small_model: SRModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: DDTB | Trained
+) -> None:
+    home = TrainedBounds if isinstance(recipe, DDTB) else TrainedNetwork
+    path, loss, timed = tmp_path / "state", home.loss, loop.seconds_per_step
+    ready: list[float] = []
+
+    def stopped(self: Any, step: int, *images: Any) -> torch.Tensor:
+        if step == 2 and ready:
+            signal.raise_signal(signal.SIGTERM)
+        return loss(self, step, *images)
+
+    def stop(number: int, frame: object) -> None:
+        raise Broken
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with monkeypatch.context() as patch, pytest.raises(Broken):
+            patch.setattr(home, "loss", stopped)
+            patch.setattr(loop, "seconds_per_step", lambda *run: ready.append(timed(*run)) or ready[0])
+            train(small_model, stream(), recipe, Sitting(path, minutes=0.02))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    monkeypatch.setattr(loop, "seconds_per_step", lambda *_: pytest.fail("it is timed again"))
+    again = train(small_model, stream(), recipe, Sitting(path, minutes=0.02))
+    assert again.quantization is not None
+    steps = again.quantization.recipe["steps"]
+    assert 10 <= steps < recipe.steps
+    whole = train(small_model, stream(), recipe.with_steps(steps), Sitting())
+    assert all(
+        torch.equal(*pair) for pair in zip(whole.state_dict().values(), again.state_dict().values(), strict=True)
+    )
+    with pytest.raises(UsageError, match="another recipe; start anew"):
+        train(small_model, stream(), recipe, Sitting(path, minutes=0.03))
