@@ -162,13 +162,13 @@ class _Run:
         self.step += 1
         if not (math.isfinite(length) and math.isfinite(whole)):  # in all processes alike
             self._mend()
-            return asked > 0
+            return bool(asked)
         parts = torch.split(self._shortened(gradient, length), [each.numel() for each in reached])
         for parameter, part in zip(reached, parts, strict=True):
             parameter.grad = part.view_as(parameter)
         self._optimizer.step()
         self._note_loss(whole)
-        return asked > 0
+        return bool(asked)
 
     def _mend(self) -> None:
         """Put statistics right that a pass has spoilt whose loss is not finite: no later one would."""
