@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from cli.training import forget, state_of
+from dfsq import distributed
+
 SHORT = (
     "quantize", "model.pth", "--recipe", "short.yaml", "--calib", "photos", "--patches", "2", "--patch-size", "48",
 )  # fmt: skip
@@ -88,6 +91,15 @@ def test_hr_images_as_the_objective_must_be_there(dfsq: Callable) -> None:
     assert (run.code, run.err.count("\n")) == (2, 1)
     assert "needs HR images, and these are LR (--calib-is-lr)" in run.err
     assert not Path("a.safetensors").exists() and not Path("a.safetensors.training").exists()
+
+
+def test_the_process_that_writes_files_alone_removes_a_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = tmp_path / "a.safetensors"
+    state_of(output).write_bytes(b"")
+    for writes in (False, True):
+        monkeypatch.setattr(distributed, "writes_files", lambda writes=writes: writes)
+        forget(output)
+        assert state_of(output).exists() != writes
 
 
 def test_minutes_say_how_many_steps_they_are(dfsq: Callable) -> None:
