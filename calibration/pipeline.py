@@ -43,7 +43,8 @@ def train(
 ) -> SRModel:
     """Quantize as :func:`quantize` does, by a method that trains, in a ``sitting`` that can be interrupted.
 
-    Raises what that raises, and :class:`UsageError` for a method that does not train, and for the state of another run.
+    Raises what that raises, and :class:`UsageError` for a method that does not train, for the state of another run, and
+    for minutes beside a recipe with a number of steps of its own.
     """
     if not isinstance(recipe, ByTraining):
         raise UsageError(f"the method {recipe.method} does not train: `minutes` and `resume` mean nothing to it")

@@ -28,7 +28,7 @@ from cli.recipes import recipes
 from cli.streams import Output, robust_output
 from cli.upscale import upscale
 from dfsq import distributed
-from dfsq.errors import DfsqError
+from dfsq.errors import DfsqError, WorkerLostError
 from dfsq.version import __version__
 
 EXIT_CODES = (
@@ -81,6 +81,8 @@ def _run(arguments: list[str]) -> int:
         if "--debug" in arguments and not isinstance(error, click.exceptions.ClickException | click.Abort | _Stopped):
             raise
         message, code = _explain(error)
+        if isinstance(raised, _Stopped | WorkerLostError):  # whoever was at work may know what is left of it
+            message = "; ".join((message, *getattr(raised, "__notes__", ())))
         if distributed.is_first_to_fail():
             tell(with_flags(message, group))
         return code

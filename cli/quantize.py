@@ -83,7 +83,7 @@ SAFE_BITS = 7
     default="accurate",
     show_default=True,
     help="accurate, fast, trained (takes minutes; for 2 and 3 bits), int8 (what engines run, see `dfsq export`), "
-    "paper (DFSQ as published), or a YAML file.",
+    "paper (DFSQ as published), ddtb (DDTB as published; takes hours on a GPU), or a YAML file.",
 )
 @click.option(
     "--selector",
@@ -213,6 +213,10 @@ def quantize(
     """
     if no_eval and (sets or reports):
         raise click.UsageError("--no-eval contradicts --set and --report")
+    if max_drop is not None and (minutes is not None or resume is not None):
+        raise click.UsageError("--max-drop trains nothing; leave out --minutes, --resume and --no-resume")
+    if minutes is not None and choices["steps"] is not None:
+        raise click.UsageError("--steps and --minutes both say how long to train; leave out one of them")
     check_sets(sets, data)
     changes = {name: value for name, value in choices.items() if value is not None and value != ()}
     for name, value in (("w_bits", w_bits), ("a_bits", a_bits)):

@@ -12,7 +12,8 @@ from cli.calibrating import patches_of
 from cli.console import note
 from cli.progress import progress
 from cli.values import Number
-from dfsq import limits
+from dfsq import distributed, limits
+from dfsq.errors import WorkerLostError
 from dfsq.plurals import counted
 
 if TYPE_CHECKING:
@@ -65,17 +66,26 @@ def train_model(
 ) -> SRModel:
     """Train ``model`` on ``images``, files or folders; without any, on the sample photographs.
 
-    What an interrupted run goes on from lies beside ``output``; :func:`forget` removes it.
+    What an interrupted run goes on from lies beside ``output``; :func:`forget` removes it. What interrupts it is
+    given a note that says so.
     """
     import calibration
     from dfsq.evaluation import samples
 
+    state = state_of(output)
     sitting = calibration.Sitting(
-        state=state_of(output), resume=resume is not False, minutes=minutes, note=lambda line: note(line, quiet)
+        state=state, resume=resume is not False, minutes=minutes, note=lambda line: note(line, quiet)
     )
     patches = patches_of(model, recipe, images or samples.calibration_images(), quiet, is_lr=is_lr)
-    with progress(quiet) as advance:
-        return calibration.train(model, patches, recipe, sitting, advance)
+    try:
+        with progress(quiet) as advance:
+            return calibration.train(model, patches, recipe, sitting, advance)
+    except BaseException as error:
+        stopped = not isinstance(error, Exception) or isinstance(error, WorkerLostError)
+        if stopped and state.exists():
+            how = "" if sitting.resume else " without `no_resume`"
+            error.add_note(f"the training so far is in {state}, and the same command{how} goes on from it")
+        raise
 
 
 def state_of(output: Path) -> Path:
@@ -84,8 +94,9 @@ def state_of(output: Path) -> Path:
 
 
 def forget(output: Path) -> None:
-    """Remove the state of a run whose artifact has been written as ``output``."""
-    state_of(output).unlink(missing_ok=True)
+    """Remove the state of a run whose artifact has been written as ``output``, by the process that has."""
+    if distributed.writes_files():
+        state_of(output).unlink(missing_ok=True)
 
 
 def facts_of(calibration: Mapping[str, Any], steps: int) -> dict[str, str]:

@@ -41,6 +41,10 @@ class LayoutError(UsageError):
         self.lr = lr
 
 
+class OutputError(DfsqError):
+    """A model whose output is no image: not finite."""
+
+
 class WorkerLostError(DfsqError):
     """One of several processes ended before the run was done."""
 

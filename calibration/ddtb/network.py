@@ -63,10 +63,11 @@ class Student:
 
     @torch.no_grad()
     def initialise(self, images: Tensor) -> None:
-        """Let bounds start from what LR ``images`` give, each behind layers that are quantized already."""
+        """Let bounds start from what LR ``images`` give, each behind layers that are quantized already, without gates:
+        those are random yet."""
         self.module.eval()
         for each in self.bounds:
-            each.training = True
+            each.training, each.gated = True, False
         self.module(images)
 
     def train(self, gated: bool) -> None:

@@ -105,14 +105,14 @@ class TrainedBounds:
         rates = {False: recipe.rate, True: recipe.bound_rate * model.info.rgb_range / _RANGE}
         trained = list(student.parameters())
         self.groups = [
-            Group([each for is_bound, each in trained if is_bound is kind], Halved(rate, recipe.halve_every))
+            Group([each for is_bound, each in trained if is_bound is kind], Halved(rate, recipe.interval))
             for kind, rate in rates.items()
         ]
 
     def loss(self, step: int, lr: Tensor, hr: Tensor | None) -> Tensor:
         """L1 to ``hr`` in grey levels, the attention loss, and during warm-up that of the gates."""
         assert hr is not None  # DDTB.needs_hr
-        warming_up = step < self._recipe.warm_up
+        warming_up = step < self._recipe.gates_from
         self._student.train(gated=not warming_up)
         with torch.no_grad():
             _, aim = with_maps(self._teacher, self._upsampler, lr)

@@ -14,6 +14,7 @@ from calibration.progress import Progress
 from calibration.recipes.choice import choice
 from calibration.recipes.recipe import register
 from dfsq import limits
+from dfsq.errors import UsageError
 from dfsq.plurals import counted
 
 if TYPE_CHECKING:
@@ -67,13 +68,13 @@ class Trained(ByTraining):
     feedback: bool = choice(True, "round channels one after the other, errors passed on")
     headroom: float | None = choice(
         1.5,
-        "saturate beyond this multiple of the spread seen; null: never",
+        "saturate beyond this multiple of the spread seen, unless ranges become fixed; null: never",
         limits=limits.HEADROOM,
         only={"ranges": (_AUTO, _SAMPLE)},
     )
     block: int | None = choice(
         8,
-        "normalize squares of so many pixels a side, each by itself; null: whole maps",
+        "normalize squares of so many pixels a side, unless ranges become fixed; null: whole maps",
         limits=limits.BLOCK,
         only={"ranges": (_AUTO, _SAMPLE)},
     )
@@ -81,7 +82,10 @@ class Trained(ByTraining):
         "output", "output: that in full precision; target: in the end, HR images", known=_OBJECTIVES
     )
     target_share: float = choice(
-        0.1, "of the steps, the last ones, against HR", limits=limits.SHARE, only={"objective": ("target",)}
+        0.1,
+        "of the steps, the last ones, one at least, against HR",
+        limits=limits.SHARE,
+        only={"objective": ("target",)},
     )
     squared_share: float = choice(
         0.5, "of the steps, the last ones, with every crop's root mean square in the loss too", limits=limits.SHARE
@@ -92,6 +96,13 @@ class Trained(ByTraining):
     point_rate: float = choice(0.002, "of the points of inputs, likewise", limits=limits.RATE)
     bias_rate: float = choice(0.0005, "of biases, likewise", limits=limits.RATE)
     warm_up: int = choice(20, "steps until rates have risen", limits=limits.STEPS)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.needs_hr and not self.target_share:
+            raise UsageError(
+                "`target_share` is 0, and then HR images are no objective; choose more, or `objective` output"
+            )
 
     @property
     def needs_hr(self) -> bool:

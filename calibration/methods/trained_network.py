@@ -118,7 +118,8 @@ class TrainedNetwork:
         """``model`` in full precision."""
         self._teacher = copied(model)  # in float32: products of bfloat16 are off by as much as what is to be learnt
         self._start = start.model
-        self._towards_output = recipe.steps - round(recipe.steps * recipe.target_share * recipe.needs_hr)
+        towards_hr = max(1, round(recipe.steps * recipe.target_share)) if recipe.needs_hr else 0
+        self._towards_output = recipe.steps - towards_hr
         self._absolute = recipe.steps - round(recipe.steps * recipe.squared_share)
         layers = {
             name: _latent(model.net.get_submodule(name), layer, start.units[name], precision)

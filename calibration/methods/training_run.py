@@ -15,6 +15,7 @@ from calibration.progress import Progress
 from calibration.training import loop
 from calibration.training.crops import Crops
 from calibration.training.guard import Guard
+from calibration.training.identity import of_held_out, of_network
 from calibration.training.precision import dtype_of
 from calibration.training.sitting import Sitting
 from calibration.training.state import Store
@@ -35,6 +36,11 @@ def train(
         raise UsageError(f"the method {recipe.method} cuts crops of its own; give it a PatchStream")
     if recipe.needs_hr and images.is_lr:
         raise UsageError(f"{recipe.phrase()} needs HR images, and these are LR (`calib_is_lr`)")
+    if sitting.minutes is not None and recipe.steps != recipe.choices()["steps"].default:
+        raise UsageError(
+            f"`steps` of the recipe are {recipe.steps}, and `minutes` {sitting.minutes:g} say how many fit; "
+            "leave out one of them"
+        )
     began = time.monotonic()
     copied(model)  # what cannot be is not worth the work
     rest, held_out = set_aside(
@@ -62,14 +68,25 @@ def train(
         device=device,
     )
     precision = dtype_of(recipe.precision, device)
+    store, earlier = None, None
+    if sitting.state is not None:  # one of another run is told before hours of work, not after
+        identity = {
+            "recipe": _values(recipe, sitting),
+            **of_network(model),
+            "calibration set": [stream.fingerprint, crops.fingerprint],
+            "batch": crops.batch,
+            "choice of images set aside": of_held_out(held_out),
+            "precision": str(precision),
+            "version": __version__,
+        }
+        store = Store(sitting.state, identity)
+        if not sitting.resume:
+            store.remove()
+        earlier = store.load()
     guard = Guard(model, held_out, progress)
     start = recipe.start(model, patches, guard.drop, progress)
-    store = None if sitting.state is None else Store(sitting.state, _identity(recipe, model, crops, sitting))
-    if store is not None and not sitting.resume:
-        store.remove()
     chosen = recipe.settled(start)
     if sitting.minutes is not None:
-        earlier = None if store is None else store.load()
         chosen = chosen.with_steps(
             earlier.steps
             if earlier is not None
@@ -91,13 +108,12 @@ def train(
     return quantized
 
 
-def _identity(recipe: ByTraining, model: SRModel, crops: Crops, sitting: Sitting) -> dict[str, Any]:
-    """What makes a run the same: how it is told from another, part by part."""
+def _values(recipe: ByTraining, sitting: Sitting) -> dict[str, Any]:
+    """What ``recipe`` says of a run, whose steps may be known later."""
     values = recipe.to_dict()
     if sitting.minutes is not None:
         values["steps"] = f"as many as fit into {sitting.minutes:g} minutes"
-    source = model.info.source_sha256
-    return {"recipe": values, "source": source, "calibration set": crops.fingerprint, "version": __version__}
+    return values
 
 
 def _steps_that_fit(trainable: loop.Trainable, crops: Crops, guard: Guard, sitting: Sitting, began: float) -> int:

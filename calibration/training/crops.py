@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from calibration.images import Image, listed
 from calibration.progress import Progress
+from calibration.training.identity import digest
 from dfsq import distributed
 from dfsq.errors import ImageError
 from dfsq.evaluation.bicubic import downscale
@@ -105,10 +105,7 @@ class Crops:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of all pixels that crops are cut from, hexadecimal."""
-        digest = hashlib.sha256()
-        for each in self.held:
-            digest.update(np.ascontiguousarray(each.lr).tobytes())
-        return digest.hexdigest()
+        return digest(image for each in self.held for image in (each.lr, each.hr) if image is not None)
 
     def of_step(self, step: int) -> tuple[Tensor, Tensor | None]:
         """This process's crops for ``step``: LR ``(n, 3, size, size)`` and HR, float32 in 0–1."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from calibration.training.interrupts import Held
 from calibration.training.schedule import Group
 from calibration.training.state import REMEDY, State, Store
 from dfsq import distributed
-from dfsq.errors import UsageError
+from dfsq.errors import OutputError, UsageError
 from dfsq.model import SRModel
 from dfsq.plurals import counted
 
@@ -43,7 +44,7 @@ class Trainable(Protocol):
     """What a gradient that is longer is shortened to, as a multiple of the length of those of late; None: not."""
     worst: float | None
     """A score that is worse than so many times the best leads nowhere: from there on the best at half the rates; None:
-    rates are as they are."""
+    one that is not finite does."""
 
     def loss(self, step: int, lr: Tensor, hr: Tensor | None) -> Tensor:
         """A scalar, mean over the samples: ``lr`` ``(N, 3, h, w)`` and ``hr`` ``(N, 3, H, W)`` in 0–1."""
@@ -73,8 +74,9 @@ def train(
     """Train for ``steps``, from the state in ``store`` if there is one; leaves the best in ``trainable``.
 
     The start, every tenth of the steps and the end are scored by ``guard``: the result is never worse there than the
-    start. The same crops, processes and threads give the same bytes, in one go or in several. Raises what ``store``
-    raises.
+    start. A step whose loss or gradients are not finite changes nothing. The same crops, processes and threads give the
+    same bytes, in one go or in several. Raises what ``store`` raises, and :class:`OutputError` for a start that makes
+    nothing of the images set aside.
     """
     run = _Run(trainable, crops, steps)
     if store is not None and (state := store.load()) is not None:
@@ -87,16 +89,17 @@ def train(
     saved = time.monotonic()
     while True:
         if run.step in marks and run.step not in run.scores:
-            run.note(guard.drop(trainable.frozen()))
+            run.note(_drop(trainable, guard))
         if run.step >= steps:
             break
-        with Held() as signals:
-            run.advance()
-            due = signals.pending is not None or run.step in marks or time.monotonic() - saved > _SAVE_EVERY
-            if store is not None and due:
-                store.save(run.state())
-                saved = time.monotonic()
-        progress("Training", run.step, steps, run.described())
+        with Held() as signals:  # up to the next score, before which a state is written
+            ends = False
+            while not ends:
+                ends = run.advance(signals) or run.step in marks
+                if store is not None and (ends or time.monotonic() - saved > _SAVE_EVERY):
+                    store.save(run.state())
+                    saved = time.monotonic()
+                progress("Training", run.step, steps, run.described())
     outcome = Outcome(run.scores)
     trainable.module.load_state_dict(run.best)
     return outcome
@@ -116,6 +119,15 @@ def seconds_per_step(trainable: Trainable, crops: Crops) -> float:
     return max(distributed.gather(elapsed))
 
 
+def _drop(trainable: Trainable, guard: Guard) -> float:
+    """What is lost now; infinite where no model can be made of the module."""
+    try:
+        model = trainable.frozen()
+    except ValueError:  # what is stored has limits, which an optimizer does not know
+        return math.inf
+    return guard.drop(model)
+
+
 class _Run:
     """The module, the optimizer and the best so far."""
 
@@ -133,33 +145,42 @@ class _Run:
         self._parameters = [each for group in self._groups for each in group.parameters]
         self._optimizer = torch.optim.Adam([{"params": list(each.parameters)} for each in self._groups], foreach=True)
 
-    def advance(self) -> None:
-        """One step."""
+    def advance(self, signals: Held | None = None) -> bool:
+        """One step; whether any process has ``signals`` pending, on which all agree: the first writes the state before
+        another is lost."""
         for group, settings in zip(self._groups, self._optimizer.param_groups, strict=True):
             settings["lr"] = self._pace * group.rate(min(self.step, self._steps - 1))
         lr, hr = self._crops.of_step(self.step)
         self._optimizer.zero_grad()
         loss = self._trainable.loss(self.step, lr, hr) * (len(lr) / self._crops.batch)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._add_up()
-        self._optimizer.step()
-        self.step += 1
-        self._note_loss(float(distributed.total(loss.detach())))
-
-    def _add_up(self) -> None:
-        """The gradients of all processes in every one."""
         reached = [each for each in self._parameters if each.grad is not None]
-        whole = torch.cat([each.grad.flatten() for each in reached if each.grad is not None])
-        parts = torch.split(self._shortened(distributed.total(whole)), [each.numel() for each in reached])
+        gradient = distributed.total(torch.cat([each.grad.flatten() for each in reached if each.grad is not None]))
+        length = float(gradient.norm())
+        pending = loss.new_tensor(signals is not None and signals.pending is not None)
+        whole, asked = distributed.total(torch.stack((loss.detach(), pending))).tolist()
+        self.step += 1
+        if not (math.isfinite(length) and math.isfinite(whole)):  # in all processes alike
+            self._mend()
+            return bool(asked)
+        parts = torch.split(self._shortened(gradient, length), [each.numel() for each in reached])
         for parameter, part in zip(reached, parts, strict=True):
             parameter.grad = part.view_as(parameter)
+        self._optimizer.step()
+        self._note_loss(whole)
+        return bool(asked)
 
-    def _shortened(self, gradient: Tensor) -> Tensor:
-        """``gradient``, no longer than those of late allow."""
+    def _mend(self) -> None:
+        """Put statistics right that a pass has spoilt whose loss is not finite: no later one would."""
+        for name, each in self._trainable.module.named_buffers():
+            if name in self.best and each.is_floating_point() and not each.isfinite().all():
+                each.copy_(self.best[name])
+
+    def _shortened(self, gradient: Tensor, length: float) -> Tensor:
+        """``gradient``, which has that ``length``, no longer than those of late allow."""
         longest = self._trainable.longest
         if longest is None:
             return gradient
-        length = float(gradient.norm())
         usual = length if self._length is None else self._length
         most = min(length, longest * usual)
         self._length = usual + _SMOOTHING * (most - usual)
@@ -179,10 +200,12 @@ class _Run:
     def note(self, drop: float) -> None:
         """Keep the score of the module as it is now, and the module where it is the best; where it leads nowhere, go
         on from the best."""
-        best, worst = min(self.scores.values(), default=float("inf")), self._trainable.worst
+        if not self.scores and not math.isfinite(drop):
+            raise OutputError("the quantized network that training starts from makes nothing of images; take more bits")
+        best, worst = min(self.scores.values(), default=math.inf), self._trainable.worst
         if drop < best:
             self.best = {name: tensor.clone() for name, tensor in self._trainable.module.state_dict().items()}
-        elif worst is not None and drop > worst * best + _NEGLIGIBLE:
+        elif not math.isfinite(drop) or (worst is not None and drop > worst * best + _NEGLIGIBLE):
             self._trainable.module.load_state_dict(self.best)
             self._optimizer.state.clear()
             self._length = None

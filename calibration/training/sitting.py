@@ -20,7 +20,8 @@ class Sitting:
     resume: bool = True
     """Go on from ``state`` where it is there; otherwise it is replaced."""
     minutes: float | None = None
-    """Take as many steps as fit into so many minutes, by the time that some take; None: those of the recipe."""
+    """Take as many steps as fit into so many minutes, by the time that some take, in the place of the recipe's usual
+    number; None: those of the recipe."""
     note: Callable[[str], None] = lambda _: None
     """Told what the user should know, a line each."""
 

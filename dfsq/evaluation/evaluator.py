@@ -53,7 +53,7 @@ def evaluate(
     are taken on the luma of BT.601 and on RGB, ``metrics`` on the same pixels of RGB. Of a luminance network the output
     is luma already, clamped and rounded as it is. Raises :class:`UsageError` for a set at another scale than the
     model's and for a network that :func:`dfsq.wrap` has to wrap first, :class:`ImageError` for images that cannot be
-    used, and :class:`~dfsq.errors.DfsqError` where the model's output is not finite.
+    used, and :class:`~dfsq.errors.OutputError` where the model's output is not finite.
     """
     engine = as_engine(model, "evaluate")
     if isinstance(data, str | Path):

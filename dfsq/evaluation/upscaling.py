@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dfsq.engines.engine import Engine
 from dfsq.engines.opening import as_engine
-from dfsq.errors import DfsqError
+from dfsq.errors import OutputError
 from dfsq.evaluation import bicubic
 from dfsq.images.colour import rgb_to_ycbcr
 from dfsq.images.picture import Pixels
@@ -27,8 +27,8 @@ def upscale_image(model: SRModel | Engine, pixels: Pixels) -> Pixels:
 
     C is 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGB and alpha); alpha is upscaled bicubically. An engine that works
     in tiles need not hold the whole result in floating point. Raises :class:`~dfsq.errors.ImageError` for an image that
-    is too small for the network, and :class:`DfsqError` where the output is not finite, or memory or disk are too
-    small.
+    is too small for the network, :class:`OutputError` where the output is not finite, and
+    :class:`~dfsq.errors.DfsqError` where memory or disk are too small.
     """
     engine = as_engine(model, "upscale_image")
     channels = pixels.shape[2]
@@ -76,7 +76,7 @@ def _to_pixels(maps: Tensor, result: Pixels) -> None:
     for start in range(0, result.shape[0], _BAND):
         band = maps[0, :, start : start + _BAND]
         if not bool(torch.isfinite(band).all()):
-            raise DfsqError("the model's output is not finite; its weights or quantization parameters are damaged")
+            raise OutputError("the model's output is not finite; its weights or quantization parameters are damaged")
         rounded = (band * highest).clamp(0, highest).round().permute(1, 2, 0)
         result[start : start + _BAND] = rounded.to(torch.int32).cpu().numpy()
 

@@ -153,6 +153,39 @@ TRAINED = {  # ddtb without gates, which normalize by the crops of their process
 }
 
 
+STOPPED = """
+from calibration.methods.trained_network import TrainedNetwork
+loss = TrainedNetwork.loss
+def stopped(self, step, lr, hr):
+    if step == 4 and os.environ["RANK"] == "1":
+        os.kill(os.getpid(), signal.SIGTERM)
+    return loss(self, step, lr, hr)
+TrainedNetwork.loss = stopped
+main(sys.argv[1:])
+"""
+
+
+def test_a_process_that_is_terminated_leaves_a_state_to_go_on_from(dfsq: Callable) -> None:
+    # 20 steps are scored at every second, which writes a state in any case: step 5 is none of them.
+    Path("short.yaml").write_text("method: trained\nsteps: 20\nbatch: 4\ncrop_size: 16\nprecision: f32\n")
+    common = ("quantize", "model.pth", "--recipe", "short.yaml", *SMALL, "--patches", "2", "-o", "a.safetensors")
+    Path("stopped.py").write_text(SCRIPT + STOPPED)
+    run = torchrun(2, "stopped.py", *common)
+    assert run.returncode != 0
+    (line,) = lines(run)
+    assert line.endswith("the training so far is in a.safetensors.training, and the same command goes on from it")
+    state = Path("a.safetensors.training").read_bytes()
+    assert (
+        json.loads(json.loads(state[8 : 8 + int.from_bytes(state[:8], "little")])["__metadata__"]["dfsq.training"])[
+            "step"
+        ]
+        == 5
+    )
+    again = dfsq(*common)
+    assert again.code == 0, again.err
+    assert not Path("a.safetensors.training").exists()
+
+
 @pytest.mark.parametrize("method", TRAINED)
 def test_two_processes_train_as_one_does(dfsq: Callable, method: str) -> None:
     # Gradients of halves of a batch are added in another order: the same model but for the last bits of sums.

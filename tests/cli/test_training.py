@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from cli.training import forget, state_of
+from dfsq import distributed
+
 SHORT = (
     "quantize", "model.pth", "--recipe", "short.yaml", "--calib", "photos", "--patches", "2", "--patch-size", "48",
 )  # fmt: skip
@@ -63,6 +66,8 @@ main(sys.argv[2:])
         )  # fmt: skip
         assert run.returncode == code, run.stderr
         assert "Traceback" not in run.stderr
+        told = "the training so far is in broken.safetensors.training, and the same command goes on from it"
+        assert run.stderr.endswith(f"; no file was left unfinished; {told}\n")
         assert Path("broken.safetensors.training").is_file() and not Path("broken.safetensors").exists()
         again = dfsq(*command)
         assert again.code == 0, again.err
@@ -80,7 +85,25 @@ def test_the_state_of_another_run_is_a_usage_error(dfsq: Callable) -> None:
     assert dfsq(*SHORT, "-o", "a.safetensors", "--no-eval", "--no-resume").code == 0
 
 
+def test_hr_images_as_the_objective_must_be_there(dfsq: Callable) -> None:
+    Path("short.yaml").write_text(f"{RECIPE}objective: target\n")
+    run = dfsq(*SHORT, "-o", "a.safetensors", "--no-eval", "--calib-is-lr", "--quiet")
+    assert (run.code, run.err.count("\n")) == (2, 1)
+    assert "needs HR images, and these are LR (--calib-is-lr)" in run.err
+    assert not Path("a.safetensors").exists() and not Path("a.safetensors.training").exists()
+
+
+def test_the_process_that_writes_files_alone_removes_a_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = tmp_path / "a.safetensors"
+    state_of(output).write_bytes(b"")
+    for writes in (False, True):
+        monkeypatch.setattr(distributed, "writes_files", lambda writes=writes: writes)
+        forget(output)
+        assert state_of(output).exists() != writes
+
+
 def test_minutes_say_how_many_steps_they_are(dfsq: Callable) -> None:
+    Path("short.yaml").write_text(RECIPE.replace("steps: 20\n", ""))
     run = dfsq(*SHORT, "-o", "a.safetensors", "--no-eval", "--minutes", "0.02")
     assert run.code == 0, run.err
     (steps,) = re.findall(r"0.02 minutes are about (\d+) steps here", run.err)
@@ -94,8 +117,13 @@ def test_minutes_say_how_many_steps_they_are(dfsq: Callable) -> None:
         (("--recipe", "accurate", "--minutes", "5"), "--minutes"),
         (("--recipe", "fast", "--no-resume"), "does not train"),
         (("--recipe", "trained", "--max-drop", "1"), "--max-drop"),
+        (("--max-drop", "1", "--minutes", "5"), "--max-drop trains nothing; leave out --minutes"),
+        (("--max-drop", "1", "--resume"), "--max-drop trains nothing"),
+        (("--max-drop", "1", "--no-resume"), "--max-drop trains nothing"),
         (("--recipe", "trained", "--selector", "exact"), "--selector"),
         (("--recipe", "trained", "--steps", "0"), "--steps"),
+        (("--recipe", "trained", "--steps", "2000", "--minutes", "5"), "--steps and --minutes both"),
+        (("--recipe", "short.yaml", "--minutes", "5"), "--steps of the recipe are 20, and --minutes 5"),
         (("--recipe", "trained", "--minutes", "nan"), "--minutes"),
     ],
 )

@@ -1,7 +1,9 @@
 """DDTB from end to end, on small networks and few steps."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier, get_ident
 from typing import Any
 
 import numpy as np
@@ -11,11 +13,12 @@ from torch import Tensor, nn
 
 import calibration
 import dfsq
-from calibration import DDTB, PatchStream
+from calibration import DDTB, PatchStream, Recipe
+from calibration.ddtb import TrainableBounds
 from calibration.ddtb.maps import upsampler
 from calibration.ddtb.run import TrainedBounds
 from calibration.progress import silent
-from dfsq import artifact, networks
+from dfsq import artifact, distributed, networks
 from dfsq.errors import UsageError
 from dfsq.model import SRModel
 from dfsq.networks import architectures
@@ -31,6 +34,15 @@ SMALL = {
 
 def small(name: str) -> SRModel:
     return networks.from_state(architectures()[name].build(**SMALL[name]).state_dict())
+
+
+def normalized() -> SRModel:
+    """An SRResNet that normalizes by what it has seen: by the statistics of nothing, bounds start far outside."""
+    model = small("srresnet")
+    for norm in [each for each in model.modules() if isinstance(each, nn.BatchNorm2d)]:
+        norm.momentum = None  # the mean of all batches, of which there is one
+    model.train()(torch.rand(4, 3, 16, 16))
+    return model.eval()
 
 
 def pictures(count: int = 12, side: int = 96) -> list[Any]:
@@ -72,8 +84,7 @@ def test_an_artifact_gives_the_same_and_holds_no_latent_weights(name: str, tmp_p
 
 
 def test_all_kinds_of_parameters_are_trained() -> None:
-    model = small("srresnet")
-    trainable, _ = trained(model, recipe(warm_up=1, ratio=1.0))
+    trainable, _ = trained(normalized(), recipe(warm_up=1, ratio=1.0))
     before = {name: each.clone() for name, each in trainable.module.state_dict().items()}
     optimizer = torch.optim.Adam([each for group in trainable.groups for each in group.parameters], lr=1e-3)
     for step in range(3):
@@ -104,10 +115,48 @@ def test_gates_are_applied_after_warm_up_alone() -> None:
     assert gates() == 0
 
 
-def test_what_is_frozen_computes_what_is_trained() -> None:
-    trainable, patches = trained(small("rdn"), recipe())
+@pytest.mark.parametrize("gated", [False, True])
+def test_what_is_frozen_computes_what_is_trained(gated: bool) -> None:
+    trainable, patches = trained(small("rdn"), recipe(warm_up=3))
+    before = trainable.frozen()
+    trainable.loss(3 if gated else 2, torch.rand(4, 3, 12, 12), torch.rand(4, 3, 24, 24))
+    trainable.module.eval()
     with torch.no_grad():
-        assert torch.allclose(trainable.module(patches[0]), trainable.frozen()(patches[0]), atol=1e-5)
+        found = trainable.frozen()(patches[0])
+        assert torch.allclose(trainable.module(patches[0]), found, atol=1e-5)
+        assert torch.equal(found, before(patches[0])) != gated
+
+
+def test_processes_share_what_batch_normalization_has_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two threads stand for the processes, and give each other their sums.
+    model, patches = normalized(), [torch.rand(4, 3, 16, 16)]
+    images = [(torch.rand(4, 3, 12, 12), torch.rand(4, 3, 24, 24)) for _ in range(2)]
+
+    def seen(index: int) -> list[Tensor]:
+        """By the network and its gates, in a step on one half of the images."""
+        chosen = recipe(ratio=1.0)
+        start = chosen.start(model, patches, lambda model: 0.0, silent)
+        trainable = chosen.trainable(model, start, patches, torch.float32)
+        trainable.loss(0, *images[index]).backward()  # type: ignore[no-untyped-call]
+        state = trainable.module.state_dict()
+        return [each for name, each in state.items() if name.endswith(("running_mean", "running_var"))]
+
+    one, other = seen(0), seen(1)
+    barrier, given = Barrier(2), dict[int, Tensor]()
+
+    def total(tensor: Tensor) -> Tensor:
+        given[get_ident()] = tensor
+        barrier.wait(60)
+        return torch.stack([*given.values()]).sum(0)
+
+    monkeypatch.setattr(distributed, "total", total)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(seen, range(2))
+    assert len(first) == 2 * (5 + 4)  # normalizations of the network, and a gate at each of four inputs
+    for alone, beside, together, too in zip(one, other, first, second, strict=True):
+        assert not torch.equal(alone, beside)
+        assert torch.equal(together, too)
+        assert torch.allclose(together, (alone + beside) / 2, rtol=1e-5)
 
 
 def test_a_short_run_lowers_the_drop_on_images_that_it_never_saw() -> None:
@@ -124,6 +173,19 @@ def test_start_is_a_network_that_is_quantized_everywhere() -> None:
     kinds = [each for each in trainable.frozen().modules() if isinstance(each, BoundsQuantizer)]
     assert len(kinds) == 6
     assert all(each.upper - each.lower > 0.1 for each in kinds)
+
+
+def test_bounds_start_as_if_there_were_no_gates() -> None:
+    def bounds(ratio: float) -> list[float]:
+        torch.manual_seed(1)
+        trainable, _ = trained(model, recipe(ratio=ratio))
+        found = [each for each in trainable.module.modules() if isinstance(each, TrainableBounds)]
+        assert all((each.gate is not None) == (ratio > 0) for each in found)
+        return [each.item() for one in found for each in (one.lower, one.upper)]
+
+    model = small("edsr")
+    assert len(bounds(1.0)) == 12
+    assert bounds(1.0) == bounds(0.0)
 
 
 def test_lr_images_are_refused() -> None:
@@ -154,9 +216,29 @@ def test_skipped_layers_stay_and_bits_are_chosen_by_name() -> None:
         trained(small("edsr"), recipe(skip=("nowhere",)))
 
 
-def test_a_short_run_is_the_schedule_in_small() -> None:
-    short = DDTB().with_steps(600)
-    assert (short.steps, short.warm_up, short.halve_every) == (600, 40, 100)
+def test_a_short_run_is_the_schedule_in_small(tmp_path: Path) -> None:
+    def schedule(chosen: Recipe) -> tuple[int, int, int]:
+        assert isinstance(chosen, DDTB)
+        return chosen.steps, chosen.gates_from, chosen.interval
+
+    assert schedule(DDTB()) == (60_000, 4000, 10_000)
+    for short in (DDTB(steps=600), DDTB().with_steps(600), calibration.recipe("ddtb", steps=600)):
+        assert schedule(short) == (600, 40, 100)
+    assert schedule(DDTB(steps=1)) == (1, 0, 1)
+    path = tmp_path / "own.yaml"
+    path.write_text("method: ddtb\nsteps: 200\nwarm_up: 50\nhalve_every: 70\n")
+    own = calibration.recipe(str(path), steps=100)
+    assert schedule(own) == (100, 50, 70)
+    assert isinstance(own, DDTB)
+    assert schedule(own.with_steps(10)) == (10, 5, 7)
+    assert schedule(own.with_steps(1)) == (1, 0, 1)
+
+
+def test_a_warm_up_as_long_as_the_run_is_refused() -> None:
+    with pytest.raises(UsageError, match="`warm_up` is 20, and .* must be below `steps`, 20; leave it out"):
+        recipe(warm_up=20, steps=20)
+    with pytest.raises(UsageError, match="`warm_up` is 30"):
+        recipe(warm_up=30, steps=60).changed(steps=20)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from dfsq.evaluation.samples import calibration_images
 from dfsq.model import SRModel
 from dfsq.networks.imdn import IMDN
 from dfsq.nn import SubsetQuantizer, quantized_layers
+from dfsq.runtime import compiled_quantizers
 
 
 def photos() -> list[Image]:
@@ -63,17 +64,28 @@ class Judge:
         return distance(model, self.full)
 
 
-@pytest.mark.parametrize("network", ["edsr", "imdn"])
-def test_a_short_run_comes_a_twentieth_closer_to_full_precision(network: str, small_model: SRModel) -> None:
+@pytest.mark.parametrize(
+    ("network", "ranges", "steps", "pace", "share"),
+    [
+        ("edsr", {"ranges": "fixed"}, 300, 1, 0.95),
+        ("imdn", {"ranges": "fixed"}, 300, 1, 0.95),
+        ("edsr", {"ranges": "sample", "block": None}, 150, 1, 0.9),
+        ("edsr", {"ranges": "sample", "block": 8}, 150, 0.5, 0.96),
+    ],
+)
+def test_a_short_run_comes_closer_to_full_precision(
+    network: str, ranges: dict[str, Any], steps: int, pace: float, share: float, small_model: SRModel
+) -> None:
     # Real networks come much closer, in minutes: docs/accuracy.md.
     model = small_model if network == "edsr" else imdn()
-    eager = recipe(ranges="fixed", steps=300, weight_rate=0.05, level_rate=0.004, point_rate=0.01, bias_rate=0.01)
+    eagerly = {"weight_rate": 0.05, "level_rate": 0.004, "point_rate": 0.01, "bias_rate": 0.01}
+    eager = recipe(**ranges, steps=steps, **{name: pace * rate for name, rate in eagerly.items()})
     assert isinstance(eager, Trained)
     patches = list(stream())
     trainable = eager.trainable(model, eager.start(model, patches, unasked, silent), patches, torch.float32)
     crops = Crops(photos(), scale=2, size=16, batch=4, seed=0, is_lr=False, progress=silent)
     outcome = loop.train(trainable, crops, eager.steps, Judge(model), None, silent)  # type: ignore[arg-type]
-    assert distance(trainable.frozen(), model) == outcome.scores[outcome.best] < 0.95 * outcome.scores[0]
+    assert distance(trainable.frozen(), model) == outcome.scores[outcome.best] < share * outcome.scores[0]
 
 
 @torch.no_grad()
@@ -116,11 +128,19 @@ def test_with_the_ranges_of_samples_it_starts_from_accurate(small_model: SRModel
 
 
 def test_the_result_is_never_worse_on_the_images_set_aside(plausible_model: SRModel) -> None:
-    harmful = recipe(weight_rate=1.0, level_rate=1.0, point_rate=1.0, bias_rate=1.0, steps=10)
+    harmful = recipe(ranges="fixed", weight_rate=1.0, level_rate=1.0, point_rate=1.0, bias_rate=1.0, steps=10)
+    assert isinstance(harmful, Trained)
+    rest, held_out = calibration.set_aside(photos(), scale=2, patch_size=48)
+    start = harmful.start(plausible_model, list(stream().over(rest)), unasked, silent).model
     ruined = quantize(plausible_model, stream(), harmful)
+    with compiled_quantizers():
+        models = (plausible_model, start, ruined)
+        full, before, after = (dfsq.evaluate(each, [held_out])[0].mean.psnr_y for each in models)
     assert ruined.quantization is not None
     found = ruined.quantization.calibration
-    assert found["drop"] <= found["drop_before"]
+    assert found["drop_before"] == pytest.approx(full - before)
+    assert found["drop"] == pytest.approx(full - after)
+    assert after >= before
     assert len(found["set_aside"]) == 2
 
 
@@ -172,6 +192,21 @@ def test_hr_images_are_the_aim_of_the_last_steps(small_model: SRModel) -> None:
         for step, expected in ((6, aim), (7, hr)):
             assert trainable.loss(step, lr, hr).item() == pytest.approx((now - expected).abs().mean().item())
     assert quantize(small_model, stream(), chosen).quantization is not None
+
+
+def test_hr_images_are_the_aim_of_one_step_at_least(small_model: SRModel) -> None:
+    chosen = recipe(ranges="fixed", steps=3, objective="target", target_share=0.1, squared_share=0.0)
+    assert isinstance(chosen, Trained)
+    patches = list(stream())
+    start = chosen.start(small_model, patches, unasked, silent)
+    trainable = chosen.trainable(small_model, start, patches, torch.float32)
+    lr = torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        now, aim, hr = trainable.module(lr), small_model(lr), torch.zeros(1, 3, 32, 32)
+        for step, expected in ((1, aim), (2, hr)):
+            assert trainable.loss(step, lr, hr).item() == pytest.approx((now - expected).abs().mean().item())
+    with pytest.raises(UsageError, match="`target_share` is 0, .* or `objective` output"):
+        recipe(objective="target", target_share=0.0)
 
 
 def test_hr_images_as_the_aim_must_be_there(small_model: SRModel) -> None:
@@ -258,6 +293,8 @@ def test_what_cannot_be_trained_is_refused(small_model: SRModel) -> None:
         quantize(small_model, [torch.rand(1, 3, 24, 24)], recipe())
     with pytest.raises(UsageError, match="the method one-pass does not train"):
         train(small_model, stream(), calibration.recipe("fast"), Sitting(minutes=1))
+    with pytest.raises(UsageError, match="`steps` of the recipe are 60, and `minutes` 1 say how many fit"):
+        train(small_model, stream(), recipe(), Sitting(minutes=1))
     with pytest.raises(UsageError, match="takes no plan of them"):
         target.check(recipe(), 0.1)
 

@@ -15,7 +15,7 @@ from calibration.training.crops import Crops
 from calibration.training.loop import Outcome, seconds_per_step, train
 from calibration.training.schedule import Cosine, Group
 from calibration.training.state import Store
-from dfsq.errors import UsageError
+from dfsq.errors import OutputError, UsageError
 from dfsq.model import SRModel
 
 STEPS = 40
@@ -218,3 +218,77 @@ def test_one_step_that_goes_wrong_does_not_stop_those_that_follow() -> None:
     assert calm < 0.8 * start
     assert shaken < calm + 0.1 * (start - calm)
     assert left(Shaken(), None) > shaken + 0.3 * (start - calm)  # a method that shortens none has it as published
+
+
+class Broken(Toy):
+    """Makes nothing of the crops of step 8, whose pass spoils statistics too."""
+
+    def loss(self, step: int, lr: Tensor, hr: Tensor | None) -> Tensor:
+        return super().loss(step, lr * float("nan") if step == 8 else lr, hr)
+
+
+def test_a_step_that_is_not_finite_changes_nothing() -> None:
+    toy = Broken()
+    seen: dict[int, list[bytes]] = {}
+    loss = toy.loss
+
+    def watched(step: int, lr: Tensor, hr: Tensor | None) -> Tensor:
+        seen[step] = [each.detach().numpy().tobytes() for each in toy.module.parameters()]
+        return loss(step, lr, hr)
+
+    toy.loss = watched  # type: ignore[method-assign]
+    run(toy, judge=Judge([11.0, *range(10, 0, -1)]))
+    assert seen[8] == seen[9] != seen[10]
+    assert all(each.isfinite().all() for each in toy.module.state_dict().values())
+    calm = Toy()
+    run(calm, judge=Judge([11.0, *range(10, 0, -1)]))
+    lr, _ = crops().of_step(STEPS)
+    with torch.no_grad():
+        start, broken, usual = (float(each.loss(-1, lr, None)) for each in (Toy(), toy, calm))
+    assert broken < usual + 0.1 * (start - usual)
+
+
+def test_a_run_goes_on_from_where_a_step_was_not_finite(tmp_path: Path) -> None:
+    drops = [11.0, *range(10, 0, -1)]
+    whole = Broken()
+    run(whole, judge=Judge(drops))
+    store = Store(tmp_path / "state", {})
+    stopped = Broken()
+    stopped.stop_at = 8
+    with handled(signal.SIGTERM), pytest.raises(Stopped):
+        run(stopped, store, Judge(drops))
+    again = Broken()
+    run(again, store, Judge(drops[3:]))
+    assert again.bytes() == whole.bytes()
+
+
+def test_what_no_model_can_be_made_of_is_gone_back_on() -> None:
+    class Unfit(Toy):
+        """Can be stored at the start, and again from step 12 on."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.now = 0
+            self.seen: dict[int, bytes] = {}
+
+        def loss(self, step: int, lr: Tensor, hr: Tensor | None) -> Tensor:
+            self.now = step + 1
+            self.seen[step] = self.bytes()[0]
+            return super().loss(step, lr, hr)
+
+        def frozen(self) -> SRModel:
+            if 0 < self.now < 12:
+                raise ValueError("bounds must ascend")
+            return super().frozen()
+
+    toy = Unfit()
+    outcome = run(toy, judge=Judge([5.0, 4.0, float("inf"), *[9.0] * 6]))
+    assert [step for step, drop in outcome.scores.items() if drop == float("inf")] == [4, 8, 16]
+    assert toy.seen[4] == toy.seen[8] == toy.seen[0]
+    assert toy.seen[16] == toy.seen[12] != toy.seen[0]  # the best by then
+    assert outcome.best == 12
+
+
+def test_a_start_that_makes_nothing_of_images_is_told_at_once() -> None:
+    with pytest.raises(OutputError, match="makes nothing of images"):
+        run(Toy(), judge=Judge([float("inf")]))
