@@ -117,7 +117,7 @@ def compare(
     from dfsq.report.sections.comparison import table
 
     check_engine(engine, [checkpoint], device=device != "cpu", compile=bool(compile_))
-    device = prepare(device, compile_, quiet)
+    device = prepare(device, compile_, quiet, calibrates=True)
     check_outputs((checkpoint, *recipes, *calib), [], reports)
     shared = {} if patches is None else {"patches": patches}
     different = tuple(dict.fromkeys(recipes))

@@ -233,7 +233,7 @@ def quantize(
     from dfsq.report.report import Report, bits_of
     from dfsq.report.sections.scores import identity
 
-    device = prepare(device, compile_, quiet)
+    device = prepare(device, compile_, quiet, calibrates=True)
     recipe = calibration.recipe(recipe_name, **changes)
     if recipe.for_engines and recipe.w_bits > SAFE_BITS:
         note(

@@ -1,5 +1,6 @@
 import json
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 import dfsq as api
+from calibration import native
 from dfsq.artifact import read_header
 from dfsq.images.files import write_png
 from dfsq.networks.edsr import EDSR
@@ -30,6 +32,28 @@ def test_one_command_from_checkpoint_to_artifact_and_scores(dfsq: Callable) -> N
 def test_evenly_spaced_points_are_called_so(dfsq: Callable) -> None:
     assert "evenly spaced points, mse weights" in dfsq(*QUICK, "--bits", "8").out
     assert "exact selection, mse weights" in dfsq(*QUICK, "--w-bits", "8", "--a-bits", "4").out
+
+
+def test_where_calibration_cannot_be_compiled_it_goes_on_and_says_so(
+    dfsq: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler")
+    script = """#!/bin/sh
+case "$*" in */calibration/*) echo no room >&2; exit 1;; esac
+exec cc "$@"
+"""
+    Path("cc").write_text(script)
+    Path("cc").chmod(0o755)
+    monkeypatch.setenv("CC", str(Path("cc").resolve()))
+    native._attempt.cache_clear()
+    try:
+        run = dfsq(*QUICK)
+    finally:
+        native._attempt.cache_clear()
+    assert run.code == 0
+    assert run.err.count("layers are calibrated by torch, slower: ") == 1 and "no room" in run.err
+    assert "activations are rounded" not in run.err
 
 
 def test_the_next_step_is_a_command_that_runs(dfsq: Callable) -> None:
