@@ -43,6 +43,13 @@ def test_lr_images_are_told_from_hr_ones(dfsq: Callable) -> None:
     assert "needs HR images, and these are LR (--calib-is-lr)" in run.err
 
 
+def test_a_shown_recipe_that_was_changed_is_called_as_its_file(dfsq: Callable) -> None:
+    Path("my.yaml").write_text(dfsq("recipes", "show", "fast").out.replace("words: 4", "words: 3"))
+    document = json.loads(dfsq(*ARGUMENTS, "--recipes", "fast,my.yaml", "--json").out)
+    assert [each["name"] for each in document["models"]] == ["model.pth", "fast W4A4", "my W4A4"]
+    assert [each["words"] for each in document["recipes"]] == [4, 3]
+
+
 def test_json_is_reproducible_but_for_the_time(dfsq: Callable) -> None:
     documents = [json.loads(dfsq(*ARGUMENTS, "--recipes", "fast", "--json").out) for _ in range(2)]
     for document in documents:
