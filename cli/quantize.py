@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from cli import completion
 from cli.aiming import quantize_within
 from cli.calibrating import quantize_model
 from cli.console import note, print_report, print_table, tell
 from cli.evaluate import GATE_FAILED
-from cli.loading import body_option, checkpoint_options, load_model
+from cli.loading import body_option, checkpoint_flags, checkpoint_options, load_model
 from cli.options import (
     calibration_options,
     check_sets,
@@ -167,7 +168,7 @@ SAFE_BITS = 7
     type=Number(int, limits.SEED),
     help="Seed of patches and K-means.  [default: the recipe's; those shipped 0]",
 )
-@set_option("sample crops")
+@set_option("all that are there; without --data sample crops")
 @data_options
 @click.option("--no-eval", is_flag=True, help="Do not evaluate.  [default: off]")
 @report_option
@@ -176,7 +177,9 @@ SAFE_BITS = 7
 @compile_option
 @quiet_option
 @common_options
+@click.pass_context
 def quantize(
+    context: click.Context,
     checkpoint: str,
     output: Path | None,
     bits: int | None,
@@ -257,7 +260,10 @@ def quantize(
         body=body,
         device=device,
     )
-    benchmarks = find_sets(data if sets else None, sets, model.scale, quiet)
+    # Who has set DFSQ_DATA for good wants its sets where they are asked for: they take longer than quantizing.
+    typed = context.get_parameter_source("data") is ParameterSource.COMMANDLINE
+    root = data if sets or (typed and not no_eval) else None
+    benchmarks = find_sets(root, sets, model.scale, quiet)
     check_inputs_survive(image_files(benchmarks), (output, *reports))
     aim, began = None, time.monotonic()
     if max_drop is not None:
@@ -284,7 +290,7 @@ def quantize(
         facts["calibration"] += ", left halves of two sample photographs"
     if aim is not None:
         facts |= aim.facts()
-    if not sets and not no_eval:
+    if root is None and not no_eval:
         facts["evaluated on"] = samples.NOTE
     report = None
     if no_eval:
@@ -314,10 +320,8 @@ def quantize(
         print_table("Allocation", ("layer", "weight bits", "activation bits"), allocation(quantized), (1, 2))
     if report is not None:
         print_report(report)
-    told = [] if arch is None or ":" not in arch else ["--arch", arch]  # what the artifact does not hold
-    plain = not (arch or arch_args or scale or rgb_range or force)
-    others = [checkpoint] if plain else []
-    note(f"next: {next_command(others, output, recipe, told, scored=bool(sets))}", quiet)
+    flags = checkpoint_flags(arch, arch_args, scale, rgb_range, force)
+    note(f"next: {next_command(checkpoint, output, recipe, flags, data, scored=root is not None)}", quiet)
     for check in checks:
         if check.passed:
             note(str(check), quiet)

@@ -65,6 +65,36 @@ def test_the_next_step_is_a_command_that_runs(dfsq: Callable) -> None:
     assert "next: dfsq upscale b.safetensors IMAGE -o OUTPUT" in run.err
 
 
+def test_all_sets_of_a_folder_that_is_typed_are_scored(dfsq: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by eval and compare; one that is set for good is named in the next step."""
+    run = dfsq(*QUICK[:-1], "--data", "benchmark", "--report", "scored.json")
+    assert "no --set: all of benchmark are scored at ×2: " in run.err
+    scored = json.loads(Path("scored.json").read_text())["models"]
+    evaluated = json.loads(dfsq("eval", "model.pth", "model-w4a4.safetensors", "--data", "benchmark", "--json").out)
+    assert [each["sets"] for each in scored] == [each["sets"] for each in evaluated["models"]]
+    assert "evaluated on" not in run.out
+    monkeypatch.setenv("DFSQ_DATA", str(Path("benchmark").resolve()))
+    run = dfsq(*QUICK[:-1])
+    assert "evaluated on" in run.out and "no --set" not in run.err
+    assert f"next: dfsq eval model.pth model-w4a4.safetensors --data {Path('benchmark').resolve()}\n" in run.err
+    assert "Set5" not in dfsq(*QUICK, "--data", "benchmark").out
+
+
+def test_the_next_step_reads_the_checkpoint_as_this_one_did(dfsq: Callable) -> None:
+    run = dfsq(*QUICK, "--scale", "2", "--rgb-range", "255", "--arch", "EDSR", "--arch-arg", "residual_scale=1.0")
+    (line,) = [each for each in run.err.splitlines() if each.startswith("next: ")]
+    command = [each.replace("BENCHMARKS", "benchmark") for each in shlex.split(line.removeprefix("next: dfsq "))]
+    assert command[:3] == ["eval", "model.pth", "model-w4a4.safetensors"]
+    first, second = json.loads(dfsq(*command, "--json").out)["models"]
+    assert first["sets"][0]["psnr_y"] > second["sets"][0]["psnr_y"]
+
+
+def test_integers_of_ones_own_recipe_are_exported_next(dfsq: Callable) -> None:
+    Path("mine.yaml").write_text("method: integers\nw_bits: 7\na_bits: 8\nfloat_share: 0\n")
+    run = dfsq(*QUICK, "--recipe", "mine.yaml")
+    assert "next: dfsq export model-int8.safetensors -o model-int8.onnx" in run.err
+
+
 def test_a_file_that_is_no_smaller_is_not_called_so(dfsq: Callable) -> None:
     torch.save(EDSR(scale=2, blocks=1, features=2, residual_scale=1.0).state_dict(), "tiny.pth")
     run = dfsq("quantize", "tiny.pth", "--force", *QUICK[2:])
