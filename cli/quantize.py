@@ -177,9 +177,7 @@ SAFE_BITS = 7
 @compile_option
 @quiet_option
 @common_options
-@click.pass_context
 def quantize(
-    context: click.Context,
     checkpoint: str,
     output: Path | None,
     bits: int | None,
@@ -261,7 +259,7 @@ def quantize(
         device=device,
     )
     # Who has set DFSQ_DATA for good wants its sets where they are asked for: they take longer than quantizing.
-    typed = context.get_parameter_source("data") is ParameterSource.COMMANDLINE
+    typed = click.get_current_context().get_parameter_source("data") is ParameterSource.COMMANDLINE
     root = data if sets or (typed and not no_eval) else None
     benchmarks = find_sets(root, sets, model.scale, quiet)
     check_inputs_survive(image_files(benchmarks), (output, *reports))

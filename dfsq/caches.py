@@ -59,7 +59,7 @@ def _check_above(base: Path) -> None:
         return
     for each in (base, *base.parents):
         status = each.stat()
-        shared = status.st_mode & stat.S_IWOTH or status.st_mode & stat.S_IWGRP and not _is_private(status.st_gid)
+        shared = status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and not _is_private(status.st_gid))
         # In a sticky folder, as /tmp is, nobody can replace what belongs to another.
         if status.st_uid not in (0, os.getuid()) or (shared and not status.st_mode & stat.S_ISVTX):
             raise DfsqError(f"others can write into {each}; {_REMEDY}")

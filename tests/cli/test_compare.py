@@ -29,6 +29,8 @@ def test_a_row_per_recipe_and_bits_with_the_best_marked(dfsq: Callable) -> None:
         ["fast W2A2", "W2A2"],
         ["paper W2A2", "W2A2"],
     ]
+    operations = [float(row[-2].removesuffix(" %")) for row in cells[1:]]
+    assert 0 < operations[2] < operations[0] < 100
     for rivals in (cells[1:3], cells[3:5]):
         for column in (2, 3):
             drops = {row[0]: float(row[column].removesuffix(" *")) for row in rivals}
@@ -56,7 +58,9 @@ def test_json_is_reproducible_but_for_the_time(dfsq: Callable) -> None:
         assert document.pop("seconds").keys() == {"fast W4A4"}
     assert documents[0] == documents[1]
     assert documents[0]["recipes"][0]["patches"] == 2
-    assert documents[0]["models"][1]["bytes"] > 0
+    low = documents[0]["models"][1]
+    assert low["bytes"] == sum(low["artifact"]["parts"].values()) > 0
+    assert low["artifact"]["recipe"] == documents[0]["recipes"][0]
 
 
 @pytest.mark.parametrize(
