@@ -229,10 +229,10 @@ def quantize(
     from dfsq.artifact import read_header
     from dfsq.evaluation import samples
     from dfsq.networks.multiply_adds import of_model
-    from dfsq.quantizers import native
     from dfsq.report.findings import Findings
     from dfsq.report.report import Report, bits_of
     from dfsq.report.sections.scores import identity
+    from dfsq.runtime import rounded_by
 
     device = prepare(device, compile_, quiet, calibrates=True)
     recipe = calibration.recipe(recipe_name, **changes)
@@ -278,7 +278,7 @@ def quantize(
     if not calib:
         note("calibrated on sample photographs; give your own with --calib PATH", quiet)
     shares = of_model(quantized)
-    took = f"{seconds:.0f} s" + ", activations rounded by compiled C code" * (native.library is not None)
+    took = f"{seconds:.0f} s, activations rounded by {rounded_by()}"
     facts = (
         quantized_facts(quantized, recipe, size)
         | {"took": took}

@@ -13,6 +13,7 @@ from cli.evaluate import _size
 from dfsq.images.files import read_image, write_png
 from dfsq.networks.multiply_adds import of_model
 from dfsq.report.json_report import read_json
+from dfsq.runtime import without_compiled_code
 
 BENCHMARK = ("--data", "benchmark", "--set", "Set5")
 
@@ -65,6 +66,15 @@ def test_csv_and_markdown_alone_on_stdout(dfsq: Callable, artifact: str) -> None
     assert markdown[:2] == ["### Scores", ""]
     assert markdown[2] == "| model | bits | set | Y-PSNR | SSIM | RGB-PSNR |"
     assert markdown[4].startswith("| model.pth | FP32 | Set5 ×2 | ")
+
+
+def test_pages_say_what_rounds_activations(dfsq: Callable, artifact: str) -> None:
+    run = dfsq("eval", artifact, *BENCHMARK, "--report", "r.html")
+    told = "compiled C code" if "slower" not in run.err else "torch"
+    assert f"activations rounded by {told}" in Path("r.html").read_text()
+    with without_compiled_code():
+        dfsq("eval", artifact, *BENCHMARK, "--no-compile", "--report", "r.html")
+    assert "activations rounded by torch" in Path("r.html").read_text()
 
 
 def test_what_is_quantized_is_told(dfsq: Callable, artifact: str) -> None:
