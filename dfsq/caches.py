@@ -29,7 +29,7 @@ def private_folder(name: str) -> Path:
     try:
         # A relative path is to be ignored, says the standard.
         base = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
-        base.mkdir(parents=True, exist_ok=True)
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
         base = base.resolve()  # what a link leads to, whoever changes the link later
         folder = base / "dfsq" / name
         for each in (folder.parent, folder):

@@ -45,6 +45,16 @@ def test_the_folder_above_is_the_users_alone_too(cache: Path) -> None:
     assert stat.S_IMODE(private_folder("code").parent.stat().st_mode) == 0o700
 
 
+def test_a_cache_that_is_made_is_the_users_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "new"))
+    before = os.umask(0o002)
+    try:
+        private_folder("code")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+
+
 def test_a_link_is_refused(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     (cache / "dfsq").mkdir()
     (cache / "dfsq" / "code").symlink_to(tmp_path_factory.mktemp("elsewhere"))
