@@ -13,6 +13,7 @@ import torch
 
 from calibration.shelf import Shelf
 from calibration.workers import Workers
+from dfsq.errors import DfsqError
 
 _STACK = 16 << 20
 """Bytes of address space that a thread has for nested calls: some systems give it far less than the first one."""
@@ -42,12 +43,12 @@ class Lockstep(Generic[Run, Value]):
         """Run all ``functions``. Whenever each of them waits or has returned, ``meet`` gets the place at which the
         first one waits, and what those at that place wait with, in their order; then these go on.
 
-        Raises what a function raises, or ``meet``.
+        Raises what a function raises, or ``meet``, and :class:`~dfsq.errors.DfsqError` where the system has no thread
+        for each.
         """
-        usual = threading.stack_size(_STACK)  # of the threads to come
-        going: list[_Turns[Run, Value]] = [_Turns(each, self._begin) for each in functions]
-        threading.stack_size(usual)
+        going: list[_Turns[Run, Value]] = []
         try:
+            self._start(functions, going)
             going = self._those_that_wait(going, going)
             while going:
                 there = [each for each in going if each.place == going[0].place]
@@ -60,6 +61,20 @@ class Lockstep(Generic[Run, Value]):
     def wait(self, place: str, value: Value) -> None:
         """Called by a function: wait at ``place`` until all others wait or have returned."""
         self._turns.wait(place, value)
+
+    def _start(self, functions: Sequence[Run], going: list[_Turns[Run, Value]]) -> None:
+        """Add a thread for each of ``functions`` to those ``going``."""
+        usual = threading.stack_size(_STACK)  # of the threads to come
+        try:
+            for each in functions:
+                going.append(_Turns(each, self._begin))
+        except RuntimeError as error:
+            raise DfsqError(
+                f"of {len(functions)} threads, one for each batch of patches, the system starts {len(going)}; use "
+                "fewer `patches`"
+            ) from error
+        finally:
+            threading.stack_size(usual)
 
     @property
     def _turns(self) -> _Turns[Run, Value]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import tempfile
 import threading
 import weakref
@@ -19,8 +20,15 @@ from dfsq.runtime import return_freed_memory
 
 _SMALLEST = 1 << 16
 """Bytes of a tensor that are worth the trouble."""
+_DISK = "/var/tmp"
 _PROCESS = 900 << 20
 """Bytes that the process may hold before what it has freed goes back to the system, which takes time."""
+
+
+def scratch_folder() -> str:
+    """Where the file lies: where the user says, else on a disk if there is one, for /tmp is memory on many systems."""
+    said = any(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+    return _DISK if not said and os.access(_DISK, os.W_OK | os.X_OK) else tempfile.gettempdir()
 
 
 class Shelf(TorchFunctionMode):
@@ -143,7 +151,10 @@ class _Slots:
     """A file without a name, in parts that are used again."""
 
     def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="dfsq-", buffering=0)  # noqa: SIM115 - closed with this
+        self._folder = scratch_folder()
+        self._file: IO[bytes] = tempfile.TemporaryFile(  # noqa: SIM115 - closed with this
+            prefix="dfsq-", buffering=0, dir=self._folder
+        )
         self._end = 0
         self._free: dict[int, list[int]] = {}
 
@@ -157,7 +168,7 @@ class _Slots:
                 data = data[self._file.write(data) :]
         except OSError as error:
             raise DfsqError(
-                f"no room for the maps of calibration in {tempfile.gettempdir()}: {error.strerror}; set TMPDIR to a "
+                f"no room for the maps of calibration in {self._folder}: {error.strerror}; set TMPDIR to a "
                 "folder on a larger disk, or use fewer or smaller patches"
             ) from error
         return start, size

@@ -104,7 +104,7 @@ def analyze(
     from calibration.analysis import analyze as analysed
     from calibration.analysis import sections as sections_of
 
-    device = prepare(device, compile_, quiet)
+    device = prepare(device, compile_, quiet, calibrates=True)
     check_outputs([file, *map(str, calib)], [], reports)
     model = load_model(file, quiet, device=device, **overrides)
     if model.quantization is None and reference is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -117,7 +118,7 @@ def compare(
     from dfsq.report.sections.comparison import table
 
     check_engine(engine, [checkpoint], device=device != "cpu", compile=bool(compile_))
-    device = prepare(device, compile_, quiet)
+    device = prepare(device, compile_, quiet, calibrates=True)
     check_outputs((checkpoint, *recipes, *calib), [], reports)
     shared = {} if patches is None else {"patches": patches}
     different = tuple(dict.fromkeys(recipes))
@@ -136,10 +137,11 @@ def compare(
 
     def run(recipe: Recipe) -> tuple[ModelReport, float]:
         started = time.monotonic()
-        quantized, size = _quantize(model, recipe, calib, quiet, calib_is_lr)
+        quantized, artifact = _quantize(model, recipe, calib, quiet, calib_is_lr)
         seconds = time.monotonic() - started
         name = f"{recipe.name} W{recipe.w_bits}A{recipe.a_bits}"
-        return score_models([(name, run_in(quantized), size)], found, quiet)[0], seconds
+        size = sum(artifact["parts"].values())
+        return replace(score_models([(name, run_in(quantized), size)], found, quiet)[0], artifact=artifact), seconds
 
     seconds = {}
     for row, taken in distributed.share(chosen, run):
@@ -162,10 +164,15 @@ def _check_names(recipes: Sequence[Recipe]) -> None:
         raise UsageError(f"two recipes are called {twice!r}; give one another name in its file")
 
 
-def _quantize(model: SRModel, recipe: Recipe, calib: tuple[Path, ...], quiet: bool, is_lr: bool) -> tuple[SRModel, int]:
-    """The quantized model and the size of its artifact in bytes."""
+def _quantize(
+    model: SRModel, recipe: Recipe, calib: tuple[Path, ...], quiet: bool, is_lr: bool
+) -> tuple[SRModel, dict[str, Any]]:
+    """The quantized model and what of its artifact a comparison tells: recipe and bytes by part."""
     import dfsq
+    from dfsq.artifact.parts import described
 
     quantized = quantize_model(model, recipe, calib, quiet, is_lr=is_lr)
     with TemporaryDirectory() as folder:
-        return quantized, dfsq.save(quantized, Path(folder) / "artifact.safetensors")
+        dfsq.save(quantized, file := Path(folder) / "artifact.safetensors")
+        told = described(file)
+        return quantized, {key: told[key] for key in ("recipe", "parts")}

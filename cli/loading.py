@@ -86,6 +86,18 @@ def checkpoint_options(command: Command) -> Command:
     return command
 
 
+def checkpoint_flags(
+    arch: str | None, arch_args: Mapping[str, Any], scale: int | None, rgb_range: float | None, force: bool
+) -> list[str]:
+    """The words of a command line that :func:`checkpoint_options` reads as these values."""
+    words = [] if arch is None else ["--arch", arch]
+    for name, value in arch_args.items():
+        words += ["--arch-arg", f"{name}={value!r}"]
+    words += [] if scale is None else ["--scale", str(scale)]
+    words += [] if rgb_range is None else ["--rgb-range", f"{rgb_range:g}"]
+    return words + ["--force"] * force
+
+
 def body_option(command: Command) -> Command:
     """Add ``--body``."""
     return click.option(

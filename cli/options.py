@@ -100,11 +100,11 @@ def report_option(command: Command) -> Command:
     )(command)
 
 
-def prepare(device: str, compile_: bool | None = False, quiet: bool = False) -> str:
+def prepare(device: str, compile_: bool | None = False, quiet: bool = False, calibrates: bool = False) -> str:
     """Make torch ready for a long run, with other processes if there are any; returns the device of this one.
 
-    ``compile_`` None: where it costs next to nothing. Raises :class:`~dfsq.errors.UsageError` for a device that torch
-    does not have.
+    ``compile_`` None: where it costs next to nothing; ``calibrates``: the code of calibration too. Raises
+    :class:`~dfsq.errors.UsageError` for a device that torch does not have.
     """
     import torch
 
@@ -125,4 +125,13 @@ def prepare(device: str, compile_: bool | None = False, quiet: bool = False) -> 
             compile_quantizers(device)
         except Exception as error:  # what is raised differs between compilers
             note(f"activations are rounded by torch, slower: {' '.join(str(error).split())[:200]}", quiet=quiet)
+        if calibrates:
+            _compile_calibration(quiet)
     return device
+
+
+def _compile_calibration(quiet: bool) -> None:
+    from calibration import native
+
+    if reason := native.failure():
+        note(f"layers are calibrated by torch, slower: {' '.join(reason.split())[:200]}", quiet=quiet)

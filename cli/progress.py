@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ def progress(quiet: bool) -> Iterator[Report]:
     if quiet or not distributed.is_main():
         yield lambda what, done, total, detail="", share=None: None
     elif sys.stderr.isatty():
-        with _bars() as bars:
+        with _bars(time.monotonic) as bars:
             yield _on_terminal(bars)
     else:
         yield Lines(time.monotonic)
@@ -68,7 +69,7 @@ def _share(done: int, total: int, share: float | None) -> float:
     return share if share is not None else done / total if total else 0.0
 
 
-def _bars() -> Bars:
+def _bars(clock: Callable[[], float]) -> Bars:
     columns = (
         TextColumn("{task.description:<18}", markup=False),
         BarColumn(),
@@ -76,7 +77,8 @@ def _bars() -> Bars:
         TimeRemainingColumn(elapsed_when_finished=True),
         TextColumn("{task.fields[detail]}", markup=False),
     )
-    return Bars(*columns, console=console(stderr=True))
+    # All of a run counts: a step may take longer than the seconds by which rich judges how fast it is.
+    return Bars(*columns, console=console(stderr=True), get_time=clock, speed_estimate_period=math.inf)
 
 
 def _on_terminal(bars: Bars) -> Report:

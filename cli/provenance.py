@@ -23,6 +23,7 @@ def provenance(files: Mapping[str, str | Path]) -> dict[str, Any]:
     """Fields of :class:`dfsq.report.findings.Findings`; ``files`` by what the report calls them."""
     from dfsq.checkpoint import sha256_of
     from dfsq.embedded import located
+    from dfsq.runtime import rounded_by
 
     checksums = {}
     for name, path in files.items():
@@ -36,6 +37,7 @@ def provenance(files: Mapping[str, str | Path]) -> dict[str, Any]:
             "dfsq": __version__,
             "Python": platform.python_version(),
             **{name: version(name) for name in _LIBRARIES},
+            "activations": f"rounded by {rounded_by()}",
         },
     }
 

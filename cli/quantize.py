@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from cli import completion
 from cli.aiming import quantize_within
 from cli.calibrating import quantize_model
 from cli.console import note, print_report, print_table, tell
 from cli.evaluate import GATE_FAILED
-from cli.loading import body_option, checkpoint_options, load_model
+from cli.loading import body_option, checkpoint_flags, checkpoint_options, load_model
 from cli.options import (
     calibration_options,
     check_sets,
@@ -167,7 +168,7 @@ SAFE_BITS = 7
     type=Number(int, limits.SEED),
     help="Seed of patches and K-means.  [default: the recipe's; those shipped 0]",
 )
-@set_option("sample crops")
+@set_option("all that are there; without --data sample crops")
 @data_options
 @click.option("--no-eval", is_flag=True, help="Do not evaluate.  [default: off]")
 @report_option
@@ -232,12 +233,12 @@ def quantize(
     from dfsq.artifact import read_header
     from dfsq.evaluation import samples
     from dfsq.networks.multiply_adds import of_model
-    from dfsq.quantizers import native
     from dfsq.report.findings import Findings
     from dfsq.report.report import Report, bits_of
     from dfsq.report.sections.scores import identity
+    from dfsq.runtime import rounded_by
 
-    device = prepare(device, compile_, quiet)
+    device = prepare(device, compile_, quiet, calibrates=True)
     recipe = calibration.recipe(recipe_name, **changes)
     if recipe.for_engines and recipe.w_bits > SAFE_BITS:
         note(
@@ -261,7 +262,10 @@ def quantize(
         body=body,
         device=device,
     )
-    benchmarks = find_sets(data if sets else None, sets, model.scale, quiet)
+    # Who has set DFSQ_DATA for good wants its sets where they are asked for: they take longer than quantizing.
+    typed = click.get_current_context().get_parameter_source("data") is ParameterSource.COMMANDLINE
+    root = data if sets or (typed and not no_eval) else None
+    benchmarks = find_sets(root, sets, model.scale, quiet)
     check_inputs_survive(image_files(benchmarks), (output, *reports))
     aim, began = None, time.monotonic()
     if max_drop is not None:
@@ -278,7 +282,7 @@ def quantize(
     if not calib:
         note("calibrated on sample photographs; give your own with --calib PATH", quiet)
     shares = of_model(quantized)
-    took = f"{seconds:.0f} s" + ", activations rounded by compiled C code" * (native.library is not None)
+    took = f"{seconds:.0f} s, activations rounded by {rounded_by()}"
     facts = (
         quantized_facts(quantized, recipe, size)
         | {"took": took}
@@ -288,7 +292,7 @@ def quantize(
         facts["calibration"] += ", left halves of two sample photographs"
     if aim is not None:
         facts |= aim.facts()
-    if not sets and not no_eval:
+    if root is None and not no_eval:
         facts["evaluated on"] = samples.NOTE
     report = None
     if no_eval:
@@ -318,10 +322,8 @@ def quantize(
         print_table("Allocation", ("layer", "weight bits", "activation bits"), allocation(quantized), (1, 2))
     if report is not None:
         print_report(report)
-    told = [] if arch is None or ":" not in arch else ["--arch", arch]  # what the artifact does not hold
-    plain = not (arch or arch_args or scale or rgb_range or force)
-    others = [checkpoint] if plain else []
-    note(f"next: {next_command(others, output, recipe, told, scored=bool(sets))}", quiet)
+    flags = checkpoint_flags(arch, arch_args, scale, rgb_range, force)
+    note(f"next: {next_command(checkpoint, output, recipe, flags, data, scored=root is not None)}", quiet)
     for check in checks:
         if check.passed:
             note(str(check), quiet)

@@ -48,15 +48,23 @@ def quantized_facts(model: SRModel, recipe: Recipe, size: int) -> dict[str, str]
     }
 
 
-def next_command(others: Sequence[str], output: Path, recipe: Recipe, told: Sequence[str], *, scored: bool) -> str:
-    """The command that most people want after this one; ``others``: models to compare with, ``told``: flags."""
-    if recipe.name == "int8":
+def next_command(
+    checkpoint: str, output: Path, recipe: Recipe, flags: Sequence[str], data: Path | None, *, scored: bool
+) -> str:
+    """The command that most people want after this one.
+
+    ``flags``: by which ``checkpoint`` was read; ``data``: where benchmark sets lie, on which the result was ``scored``
+    or not.
+    """
+    if not scored and not recipe.for_engines:
+        sets = ["BENCHMARKS", "--set", "Set5"] if data is None else [str(data)]
+        return shlex.join(["dfsq", "eval", checkpoint, str(output), "--data", *sets, *flags])
+    if recipe.for_engines:
         words = ["export", str(output), "-o", str(output.with_suffix(".onnx"))]
-    elif not scored:
-        words = ["eval", *others, str(output), "--data", "BENCHMARKS", "--set", "Set5"]
     else:
         words = ["upscale", str(output), "IMAGE", "-o", "OUTPUT"]
-    return shlex.join(["dfsq", *words, *told])
+    own = list(flags[:2]) if flags[:1] == ["--arch"] and ":" in flags[1] else []  # what an artifact does not hold
+    return shlex.join(["dfsq", *words, *own])
 
 
 def _smaller(before: int, size: int) -> str:
@@ -66,8 +74,8 @@ def _smaller(before: int, size: int) -> str:
 
 def bits_in_name(recipe: Recipe) -> str:
     """What the name of a file says of the bits: ``w4a4``, ``avg3.5``, ``int8``."""
-    if recipe.name == "int8":
-        return recipe.name
+    if recipe.for_engines:
+        return "int8"
     return f"w{recipe.w_bits}a{recipe.a_bits}" if recipe.avg_bits is None else f"avg{recipe.avg_bits:g}"
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cli.console import note
 from cli.progress import progress
+from cli.shares import share_document
 from dfsq.engines.registry import TORCH
 from dfsq.plurals import counted
 
@@ -100,6 +101,16 @@ def score_models(
                     engine.description,
                     engine.info.identified(),
                     seconds=seconds_per_megapixel(engine, last) if in_engine and last is not None else None,
+                    multiply_adds=_multiply_adds(engine),
                 )
             )
     return tuple(reports)
+
+
+def _multiply_adds(engine: Engine) -> dict[str, Any] | None:
+    """How those of a quantized network divide, where it is at hand."""
+    from dfsq.networks.multiply_adds import of_model
+
+    if engine.origin is None or engine.origin.quantization is None:
+        return None
+    return share_document(of_model(engine.origin))

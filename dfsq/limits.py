@@ -30,7 +30,8 @@ HEADROOM = Limits(1, 1000)
 BLOCK = Limits(8, 256, "pixels")
 """Side of the squares that maps are cut into; the C code takes 64 pixels or more."""
 SHARE = Limits(0, 1)
-PATCHES = Limits(1, 100_000)
+PATCHES = Limits(1, 20_000, "patches")
+"""Where layers wait for one another every two take a thread, of which systems start some 30 000."""
 PATCH_SIZE = Limits(1, 8192, "pixels")
 """A larger patch fits into no image that is safe to read."""
 IMAGES = Limits(1, 8, "images")

@@ -69,6 +69,13 @@ def compile_quantizers(device: str = "cpu") -> None:
         fused.build(device)
 
 
+def rounded_by() -> str:
+    """What quantizes activations now; where errors are fed back the last bits differ from one to the other."""
+    if native.library is not None:
+        return "compiled C code"
+    return "torch.compile" if fused.ready else "torch's operators"
+
+
 @contextmanager
 def compiled_quantizers(device: str = "cpu") -> Iterator[None]:
     """Quantize activations by compiled code meanwhile, where there is a compiler."""

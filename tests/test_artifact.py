@@ -2,7 +2,7 @@ import json
 import struct
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import dfsq
 from calibration import quantize, recipe
 from dfsq import networks
 from dfsq.artifact import read_header
+from dfsq.artifact.model import tensors_of
 from dfsq.artifact.parts import described, parts_of
 from dfsq.errors import ArtifactError, DfsqError, UsageError
 from dfsq.model import SRModel
@@ -50,13 +51,30 @@ def test_parts_of_a_file_counted_by_hand(small_model: SRModel, tmp_path: Path) -
     model = quantize(small_model, [X], recipe("accurate", w_bits=2, a_bits=2, outside_bits=None))
     size = dfsq.save(model, tmp_path / "a.safetensors")
     parts = parts_of(model, size)
-    # Four layers of 8×8×3×3: codes of 2 bits, two sets of four points in 9 bits at most, scales, limits in 2 bytes.
+    # Four layers of 8×8×3×3: codes of 2 bits, two sets of four points in 9 bits at most, scales, limits and reaches
+    # in 2 bytes, as is the side of a block.
     assert parts["codes"] == 4 * 8 * 8 * 9 // 4
-    assert 4 * (8 * 4 + 8 * 2) < parts["points and ranges"] <= 4 * (8 * 4 * 9 // 8 + 8 * 4 + 8 * 4 * 9 // 8 + 8 * 2)
+    ranges = 8 * 4 + 8 * 2 + 8 * 2 + 2
+    assert 4 * ranges < parts["points and ranges"] <= 4 * (2 * 8 * 4 * 9 // 8 + ranges)
     # An order, two exponents, and 28 codes of 8 bits, or fewer where some are more frequent.
     assert 4 * (8 + 2 * 8 + 28 // 8) < parts["shares"] <= 4 * (8 + 2 * 8 + 28)
     assert sum(parts.values()) == size == (tmp_path / "a.safetensors").stat().st_size
     assert described(tmp_path / "a.safetensors")["parts"] == parts
+
+
+@pytest.mark.parametrize("kind", ["accurate", "int8", "gates"])
+def test_what_quantizers_store_is_told_by_kind(small_model: SRModel, with_bounds: Callable, kind: str) -> None:
+    if kind == "gates":
+        model = with_bounds(small_model, True)
+    else:
+        model = quantize(
+            small_model, [X], recipe(kind, outside_bits=None, **({"float_share": 0.0} if kind == "int8" else {}))
+        )
+    stored = {name: tensor.nbytes for name, tensor in tensors_of(model).items()}
+    plain = sum(size for name, size in stored.items() if name.rpartition(".")[2] in ("weight", "bias"))
+    assert parts_of(model, sum(stored.values()))["other"] == plain
+    special = {"accurate": (".reach", ".block"), "int8": (".scale",), "gates": (".gate.scale", ".gate.first")}[kind]
+    assert all(any(name.endswith(each) for name in stored) for each in special)
 
 
 def test_reloaded_outputs_are_equal_with_error_feedback_and_compensation(small_model: SRModel, tmp_path: Path) -> None:

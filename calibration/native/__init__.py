@@ -18,8 +18,13 @@ _COLUMNS = 32
 
 
 def available(tensor: Tensor) -> bool:
-    """Whether what is in ``tensor`` can be worked on here: quantizers are compiled, and it is in memory."""
-    return native.library is not None and tensor.device.type == "cpu"
+    """Whether what is in ``tensor`` can be worked on here: quantizers are compiled, this too, and it is in memory."""
+    return native.library is not None and tensor.device.type == "cpu" and not failure()
+
+
+def failure() -> str:
+    """Why the code cannot be used, though quantizers are compiled; "" where it can. Compiles it the first time."""
+    return "" if native.library is None else _attempt()[1]
 
 
 def compensate(remaining: Tensor, levels: Tensor, edges: Tensor, to_rows: Tensor, to_columns: Tensor) -> Tensor:
@@ -108,9 +113,20 @@ def _address(tensor: Tensor, dtype: torch.dtype, *shape: int) -> int:
     return tensor.data_ptr()
 
 
-@cache
 def _library() -> ctypes.CDLL:
-    loaded = compiled(__name__, "kernel.c")
+    loaded, reason = _attempt()
+    if loaded is None:
+        raise RuntimeError(reason)
+    return loaded
+
+
+@cache
+def _attempt() -> tuple[ctypes.CDLL | None, str]:
+    """The code, or why there is none: a compiler that is slow today is not waited for at every layer."""
+    try:
+        loaded = compiled(__name__, "kernel.c")
+    except RuntimeError as error:
+        return None, str(error)
     size, address, threads = ctypes.c_long, ctypes.c_void_p, ctypes.c_int
     loaded.compensate.argtypes = (*[size] * 3, *[address] * 7, threads)
     loaded.save.argtypes = (*[size] * 4, *[address] * 2, ctypes.c_double, *[address] * 2, threads)
@@ -118,4 +134,4 @@ def _library() -> ctypes.CDLL:
     loaded.descend.argtypes = (*[size] * 3, *[address] * 7, ctypes.c_double)
     loaded.descend.restype = size
     loaded.compensate.restype = loaded.save.restype = loaded.count_blocks.restype = None
-    return loaded
+    return loaded, ""

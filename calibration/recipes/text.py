@@ -15,12 +15,13 @@ _COLUMN = 26
 def to_yaml(recipe: Recipe, purpose: str = "") -> str:
     """Every choice of ``recipe`` that means something, as YAML that :func:`calibration.recipe` reads back.
 
-    ``purpose`` is what the recipe is for, in one line.
+    Its name is left out: a file is called as it is named. ``purpose`` is what the recipe is for, in one line.
     """
     comments = {name: each.comment for name, each in recipe.choices().items()}
     comments["method"] = f"of {', '.join(sorted(METHODS))}"
     values = recipe.to_dict() | {"skip": list(recipe.skip), "layer_bits": dict(recipe.layer_bits)}
     lines = [f"# {purpose}"] * bool(purpose)
+    del values["name"]
     for name, value in values.items():
         lines.append(f"{f'{name}: {_flow(value)}':<{_COLUMN - 1}} # {comments[name]}")
     return "\n".join(lines) + "\n"

@@ -13,10 +13,16 @@ if TYPE_CHECKING:
 
 _KINDS = {
     "codes": {"codes"},
-    "points and ranges": {"points", "gaps", "fixed", "limit", "scale", "zero_point", "lower", "upper", "columns"},
+    "points and ranges": {
+        *("points", "gaps"),
+        *("fixed", "limit", "reach", "block", "scale", "zero_point", "factors", "lower", "upper"),
+        "columns",
+        *(f"gate.{name}" for name in ("first", "second", "magnitudes", "scale", "shift")),
+    },
     "shares": {"order", "shares", "scales", "largest"},
 }
 """Suffixes of tensors that quantizers store."""
+_QUANTIZERS = ("weight", "input", "output", "place")
 
 
 def parts_of(model: SRModel, size: int) -> Mapping[str, int]:
@@ -39,9 +45,15 @@ def described(path: Path) -> dict[str, Any]:
 def _by_kind(sizes: Mapping[str, int], size: int) -> dict[str, int]:
     found = dict.fromkeys((*_KINDS, "other"), 0)
     for name, count in sizes.items():
-        place, _, suffix = name.rpartition(".")
-        quantizer = place.rpartition(".")[2] in ("weight", "input", "output", "place")
-        kind = next((kind for kind, suffixes in _KINDS.items() if quantizer and suffix in suffixes), "other")
-        found[kind] += count
+        found[_kind(name)] += count
     found["other"] += size - sum(found.values())
     return found
+
+
+def _kind(name: str) -> str:
+    """Of the tensor ``name``: a layer or place, which of its quantizers, and what that calls it."""
+    words = name.split(".")
+    # A layer may itself be called like a quantizer: the last such word is that.
+    at = max((index for index, word in enumerate(words[:-1]) if word in _QUANTIZERS), default=None)
+    suffix = "" if at is None else ".".join(words[at + 1 :])
+    return next((kind for kind, suffixes in _KINDS.items() if suffix in suffixes), "other")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dfsq.engines.description import Description
 from dfsq.errors import DfsqError, ImageError
-from dfsq.model import NetworkInfo, Quantization
+from dfsq.model import NetworkInfo, Quantization, SRModel
 
 if TYPE_CHECKING:
     from dfsq.engines.reach import Reach
@@ -55,6 +55,11 @@ class Engine(ABC):
         usual = 8 if self.description.integers else None
         mean = recipe.get("mean_w_bits", average), recipe.get("mean_a_bits", average)
         return mean[0] or recipe.get("w_bits", usual), mean[1] or recipe.get("a_bits", usual)
+
+    @property
+    def origin(self) -> SRModel | None:
+        """The network in torch that it runs, or that its graph was made of; None where that is not at hand."""
+        return None
 
     @abstractmethod
     def run(self, images: Tensor) -> Tensor:

@@ -114,6 +114,11 @@ class Graph(Engine):
         self._session = session
         self._origin = origin
 
+    @property
+    def origin(self) -> SRModel | None:
+        """The network that the graph was made of, where it is at hand."""
+        return self._origin
+
     def run(self, images: Tensor) -> Tensor:
         """See :class:`Engine`."""
         result: Tensor = self._model.upscale_grey(images) if images.shape[1] == 1 else self._model(images)

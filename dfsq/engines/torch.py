@@ -46,6 +46,11 @@ class Torch(Engine):
         super().__init__(model.info, description, model.quantization, model.notes)
 
     @property
+    def origin(self) -> SRModel:
+        """The model itself."""
+        return self.model
+
+    @property
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.model.parameters()).device

@@ -36,6 +36,7 @@ _MODEL = (
     "bytes",
     "engine",
     "artifact",
+    "multiply_adds",
     "seconds_per_megapixel",
     "sets",
 )
@@ -75,7 +76,11 @@ def read_json(path: Path) -> Report:
 
 
 def _model(report: Report, model: ModelReport) -> dict[str, Any]:
-    known = {"artifact": model.artifact, "seconds_per_megapixel": model.seconds}
+    known = {
+        "artifact": model.artifact,
+        "multiply_adds": model.multiply_adds,
+        "seconds_per_megapixel": model.seconds,
+    }
     sets = []
     for each in model.sets:
         drop = report.drop(model, each.name)
@@ -166,11 +171,8 @@ def _read_model(model: _Reader) -> ModelReport:
     )
     _refuse_twice(sets)
     w_bits, a_bits = (model.number_or_null(key, Limits(1, 64)) for key in ("w_bits", "a_bits"))
-    size, engine, artifact = (
-        model.number_or_null("bytes", Limits(0, 2**63)),
-        model.object("engine"),
-        model.object("artifact"),
-    )
+    size = model.number_or_null("bytes", Limits(0, 2**63))
+    engine, artifact, multiply_adds = map(model.object, ("engine", "artifact", "multiply_adds"))
     return ModelReport(
         name=model.text("name"),
         network=model.text("network"),
@@ -183,6 +185,7 @@ def _read_model(model: _Reader) -> ModelReport:
         identified=_read_identified(model),
         artifact=None if artifact is None else artifact.rest(()),
         seconds=model.optional_number("seconds_per_megapixel", Limits(0, math.inf)),
+        multiply_adds=None if multiply_adds is None else multiply_adds.rest(()),
     )
 
 

@@ -31,14 +31,39 @@ class ModelReport:
     identified: Mapping[str, Any] = field(default_factory=dict)
     """Range and channels of the network, what the plausibility check gave, and how each was found; JSON types only."""
     artifact: Mapping[str, Any] | None = None
-    """Header of the artifact and, under ``parts``, the bytes of what it is made of; JSON types only. None for anything
-    else."""
+    """Header of the artifact, or what of it is told, and under ``parts`` the bytes of what it is made of; JSON types
+    only. None for anything else."""
     seconds: float | None = None
     """What the engine takes for a megapixel of its output; None in torch, where quantized networks are emulated."""
+
+    multiply_adds: Mapping[str, Any] | None = None
+    """How those of a quantized network divide: what :class:`dfsq.networks.multiply_adds.Shares` tells, JSON types only.
+    None in full precision, and for graphs that are files."""
 
     def set(self, name: str) -> SetResult | None:
         """Result on the set called ``name``, if there is one."""
         return next((each for each in self.sets if each.name == name), None)
+
+    @property
+    def recipe(self) -> str:
+        """Name of the one by which an artifact was made; "" for anything else."""
+        return str((self.artifact or {}).get("recipe", {}).get("name", ""))
+
+    @property
+    def parts(self) -> Mapping[str, int]:
+        """Bytes of an artifact by what they are."""
+        return dict((self.artifact or {}).get("parts", {}))
+
+    @property
+    def low_bits(self) -> dict[str, float | None]:
+        """Shares, 0–1, of parameters that are stored at low bits and of multiply-adds of which both factors have such,
+        and bit operations against those in float32; None where they are not known."""
+        shares = self.multiply_adds
+        return {
+            "parameters": None if shares is None else sum(shares["parameters"].values()),
+            "multiply_adds": None if shares is None else shares["inside"],
+            "bit_operations": None if shares is None else shares["bit_operations"],
+        }
 
 
 @dataclass(frozen=True)
@@ -48,6 +73,13 @@ class Report:
     models: tuple[ModelReport, ...]
     details: Mapping[str, Any] = field(default_factory=dict)
     """Anything else worth keeping, JSON types only: recipe, calibration, seconds."""
+
+    def seconds_of(self, model: ModelReport) -> float | None:
+        """What quantizing ``model`` took in this run; None where it was there before."""
+        seconds = self.details.get("seconds")
+        if isinstance(seconds, Mapping):
+            return seconds.get(model.name)
+        return seconds if model is self.models[-1] and len(self.models) > 1 else None
 
     @property
     def sets(self) -> tuple[SetResult, ...]:

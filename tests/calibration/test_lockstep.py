@@ -10,6 +10,7 @@ import torch
 from calibration.lockstep import Lockstep
 from calibration.shelf import Shelf
 from calibration.workers import Workers
+from dfsq.errors import DfsqError
 
 
 @pytest.fixture(params=[1, 3], autouse=True)
@@ -117,3 +118,24 @@ def test_what_a_meeting_raises_ends_all() -> None:
 
     with pytest.raises(ValueError, match="no more"):
         steps.run([lambda: visits("a")(steps)], meet)
+
+
+def test_threads_that_the_system_does_not_start_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, start = threading.active_count(), threading.Thread.start
+    started = iter(range(5))
+
+    def limited(thread: threading.Thread) -> None:
+        if next(started, None) is None:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    stack = threading.stack_size()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", limited)
+        with pytest.raises(DfsqError, match="of 9 threads, .* the system starts 5; use fewer `patches`"):
+            run([visits("a")] * 9)
+    assert threading.stack_size() == stack
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= before  # none of those that were started waits forever

@@ -86,3 +86,26 @@ def test_what_c_would_misread_is_refused() -> None:
         native.compensate(square, square[:, :2].contiguous(), square[:, :1].contiguous(), square[:2], square)
     with pytest.raises(ValueError, match=r"contiguous torch\.int64 of shape \(3,\)"):
         native.savings(torch.zeros(3), square, 2, 1.0)
+
+
+def test_without_this_code_calibration_goes_on_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiler that was there for the code of quantizers can be too slow, or lack room, for this one."""
+    attempts = []
+
+    def broken(package: str, source: str) -> None:
+        attempts.append(source)
+        raise RuntimeError("cc timed out")
+
+    x, y = torch.randn(20, 9, dtype=torch.float64), torch.randn(20, 4, dtype=torch.float64)
+    arguments = torch.randn(4, 9), torch.randn(4, 4).sort(1).values, x.T @ x, y.T @ y
+    expected = compensated(*arguments)
+    native._attempt.cache_clear()
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(native, "compiled", broken)
+            assert not native.available(torch.zeros(1))
+            assert native.failure() == "cc timed out"
+            assert torch.equal(compensated(*arguments), expected)
+            assert len(attempts) == 1
+    finally:
+        native._attempt.cache_clear()

@@ -3,13 +3,17 @@
 import errno
 import gc
 import io
+import os
+import sys
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from calibration.shelf import Shelf
+from calibration.shelf import Shelf, scratch_folder
 from dfsq.errors import DfsqError
 
 MEGABYTE = 1 << 18
@@ -140,3 +144,26 @@ def test_a_disk_that_is_full_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DfsqError, match="No space left on device; set TMPDIR"):
         shelf.tidy()
     assert x.sum() == MEGABYTE
+
+
+def test_the_file_lies_on_a_disk_or_where_the_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)  # where tempfile remembers its place
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.delenv(name, raising=False)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    monkeypatch.setattr("calibration.shelf._DISK", str(disk))
+    assert scratch_folder() == str(disk)
+    with Shelf(0) as shelf:
+        kept = torch.ones(MEGABYTE)
+        shelf.tidy()
+    assert here(kept) == [False]
+    if sys.platform == "linux":
+        opened = [os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()]
+        assert any(each.startswith(str(disk)) for each in opened)
+    monkeypatch.setattr("calibration.shelf._DISK", str(tmp_path / "none"))
+    assert scratch_folder() == tempfile.gettempdir()
+    monkeypatch.setattr("calibration.shelf._DISK", str(disk))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert scratch_folder() == str(tmp_path)

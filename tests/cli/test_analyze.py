@@ -174,13 +174,21 @@ def test_the_fields_are_many() -> None:
 
 @pytest.mark.parametrize(("name", "field", "value"), changed_fields())
 def test_the_command_gives_the_recipe_again(name: str, field: str, value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = calibration.recipe(name).changed(**{field: value})
+    check_command(calibration.recipe(name).changed(**{field: value}), monkeypatch)
+
+
+@pytest.mark.parametrize(("name", "compensation"), [("accurate", False), ("fast", True)])
+def test_the_command_chooses_the_method(name: str, compensation: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_command(calibration.recipe(name, compensation=compensation), monkeypatch)
+
+
+def check_command(wanted: calibration.Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     line = quantize_command(quantize, "my model.pth", wanted.to_dict(), {}, [Path("photos and more")])
     program, command, *words = shlex.split(line)
     assert (program, command) == ("dfsq", "quantize")
     seen: list[Any] = []
     monkeypatch.setattr(calibration, "recipe", lambda name, **changes: seen.append((name, changes)) or _stopped())
-    monkeypatch.setattr("cli.quantize.prepare", lambda *_: "cpu")
+    monkeypatch.setattr("cli.quantize.prepare", lambda *_, **__: "cpu")
     with pytest.raises(_StopError):
         quantize.main(words, standalone_mode=False)
     monkeypatch.undo()
@@ -193,6 +201,13 @@ def test_the_command_gives_the_recipe_again(name: str, field: str, value: Any, m
 def test_a_recipe_of_ones_own_is_named_as_a_file() -> None:
     recipe = METHODS["one-pass"].of({"name": "mine"}).to_dict()
     assert "--recipe mine.yaml" in quantize_command(quantize, "model.pth", recipe, {}, [])
+
+
+def test_a_recipe_that_no_options_make_of_a_shipped_one_is_named_as_a_file() -> None:
+    changed = calibration.recipe("paper").changed(restarts=7).to_dict()
+    assert "--recipe paper.yaml" in quantize_command(quantize, "model.pth", changed, {}, [])
+    settled = calibration.recipe("trained").changed(ranges="fixed").to_dict()  # by the run, as artifacts hold it
+    assert "--recipe trained --calib photos" in quantize_command(quantize, "model.pth", settled, {}, [Path("photos")])
 
 
 class _StopError(Exception):

@@ -108,7 +108,7 @@ def test_checkpoints(dfsq: Callable, command: str, name: str) -> None:
         ("quantize model.pth --calib model.pth", 1, "none of the 1 calibration images is readable"),
         ("quantize model.pth --patch-size 1000", 1, "use larger images or a smaller --patch-size"),
         ("quantize model.pth --patch-size 1", 2, "below the scale"),
-        ("quantize model.pth --patches 0", 2, "choose 1 to 100000"),
+        ("quantize model.pth --patches 0", 2, "choose 1 to 20000"),
         ("quantize model.pth --arch imdn", 1, "this is no IMDN"),
         ("quantize model.pth --arch best", 2, "known: carn"),
         ("quantize model.pth --scale 3", 2, "upscales by 2"),

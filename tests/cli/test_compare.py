@@ -29,6 +29,8 @@ def test_a_row_per_recipe_and_bits_with_the_best_marked(dfsq: Callable) -> None:
         ["fast W2A2", "W2A2"],
         ["paper W2A2", "W2A2"],
     ]
+    operations = [float(row[-2].removesuffix(" %")) for row in cells[1:]]
+    assert 0 < operations[2] < operations[0] < 100
     for rivals in (cells[1:3], cells[3:5]):
         for column in (2, 3):
             drops = {row[0]: float(row[column].removesuffix(" *")) for row in rivals}
@@ -43,13 +45,22 @@ def test_lr_images_are_told_from_hr_ones(dfsq: Callable) -> None:
     assert "needs HR images, and these are LR (--calib-is-lr)" in run.err
 
 
+def test_a_shown_recipe_that_was_changed_is_called_as_its_file(dfsq: Callable) -> None:
+    Path("my.yaml").write_text(dfsq("recipes", "show", "fast").out.replace("words: 4", "words: 3"))
+    document = json.loads(dfsq(*ARGUMENTS, "--recipes", "fast,my.yaml", "--json").out)
+    assert [each["name"] for each in document["models"]] == ["model.pth", "fast W4A4", "my W4A4"]
+    assert [each["words"] for each in document["recipes"]] == [4, 3]
+
+
 def test_json_is_reproducible_but_for_the_time(dfsq: Callable) -> None:
     documents = [json.loads(dfsq(*ARGUMENTS, "--recipes", "fast", "--json").out) for _ in range(2)]
     for document in documents:
         assert document.pop("seconds").keys() == {"fast W4A4"}
     assert documents[0] == documents[1]
     assert documents[0]["recipes"][0]["patches"] == 2
-    assert documents[0]["models"][1]["bytes"] > 0
+    low = documents[0]["models"][1]
+    assert low["bytes"] == sum(low["artifact"]["parts"].values()) > 0
+    assert low["artifact"]["recipe"] == documents[0]["recipes"][0]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ import pytest
 import dfsq as api
 from cli.evaluate import _size
 from dfsq.images.files import read_image, write_png
+from dfsq.networks.multiply_adds import of_model
 from dfsq.report.json_report import read_json
+from dfsq.runtime import without_compiled_code
 
 BENCHMARK = ("--data", "benchmark", "--set", "Set5")
 
@@ -27,7 +29,7 @@ def test_one_table_with_drops_against_the_first(dfsq: Callable, artifact: str) -
     assert run.code == 0
     rows = [line.split("│")[1:-1] for line in run.out.splitlines() if line.startswith("│")]
     cells = [[cell.strip() for cell in row] for row in rows]
-    assert [row[:3] for row in cells] == [
+    assert [row[:3] for row in cells[:4]] == [
         ["model.pth", "FP32", "Set5 ×2"],
         ["model.pth", "FP32", "Set14 ×2"],
         ["q.safetensors", "W2A2", "Set5 ×2"],
@@ -64,6 +66,28 @@ def test_csv_and_markdown_alone_on_stdout(dfsq: Callable, artifact: str) -> None
     assert markdown[:2] == ["### Scores", ""]
     assert markdown[2] == "| model | bits | set | Y-PSNR | SSIM | RGB-PSNR |"
     assert markdown[4].startswith("| model.pth | FP32 | Set5 ×2 | ")
+
+
+def test_pages_say_what_rounds_activations(dfsq: Callable, artifact: str) -> None:
+    run = dfsq("eval", artifact, *BENCHMARK, "--report", "r.html")
+    told = "compiled C code" if "slower" not in run.err else "torch"
+    assert f"activations rounded by {told}" in Path("r.html").read_text()
+    with without_compiled_code():
+        dfsq("eval", artifact, *BENCHMARK, "--no-compile", "--report", "r.html")
+    assert "activations rounded by torch" in Path("r.html").read_text()
+
+
+def test_what_is_quantized_is_told(dfsq: Callable, artifact: str) -> None:
+    shares = of_model(api.load(artifact))
+    figures = [f"{100 * share:.1f} %" for share in (sum(shares.parameters), shares.inside, shares.bit_operations)]
+    run = dfsq("eval", "model.pth", artifact, *BENCHMARK)
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in run.out.splitlines() if line.startswith("│")]
+    (row,) = [row for row in rows if row[2:] == figures]
+    assert row[0] == artifact and row[1]
+    assert f"{artifact} consists of codes " in run.out
+    full, low = json.loads(dfsq("eval", "model.pth", artifact, *BENCHMARK, "--json").out)["models"]
+    assert "multiply_adds" not in full
+    assert low["multiply_adds"]["bit_operations"] == shares.bit_operations
 
 
 def test_reports_tell_what_an_artifact_is_made_of(dfsq: Callable, artifact: str) -> None:

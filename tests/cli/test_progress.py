@@ -1,4 +1,4 @@
-from cli.progress import EVERY, Lines
+from cli.progress import EVERY, Lines, _bars, _on_terminal
 
 
 def test_without_a_terminal_a_line_every_few_seconds(capsys) -> None:
@@ -40,3 +40,14 @@ def test_time_left_goes_by_the_share_of_the_work_where_steps_differ(capsys) -> N
         now += EVERY
     lines = capsys.readouterr().err.splitlines()
     assert lines == ["Compensating 1 of 3, 0:01:30 left", "Compensating 2 of 3, 0:00:05 left"]
+
+
+def test_bars_tell_the_time_left_of_slow_steps_too() -> None:
+    now = 0.0
+    bars = _bars(lambda: now)
+    report = _on_terminal(bars)
+    for step in range(5):
+        report("Compensating", step, 6, "", step / 6)
+        now += 100
+    (task,) = bars.tasks
+    assert task.time_remaining == 200

@@ -1,5 +1,6 @@
 import json
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 import dfsq as api
+from calibration import native
 from dfsq.artifact import read_header
 from dfsq.images.files import write_png
 from dfsq.networks.edsr import EDSR
@@ -32,6 +34,28 @@ def test_evenly_spaced_points_are_called_so(dfsq: Callable) -> None:
     assert "exact selection, mse weights" in dfsq(*QUICK, "--w-bits", "8", "--a-bits", "4").out
 
 
+def test_where_calibration_cannot_be_compiled_it_goes_on_and_says_so(
+    dfsq: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler")
+    script = """#!/bin/sh
+case "$*" in */calibration/*) echo no room >&2; exit 1;; esac
+exec cc "$@"
+"""
+    Path("cc").write_text(script)
+    Path("cc").chmod(0o755)
+    monkeypatch.setenv("CC", str(Path("cc").resolve()))
+    native._attempt.cache_clear()
+    try:
+        run = dfsq(*QUICK)
+    finally:
+        native._attempt.cache_clear()
+    assert run.code == 0
+    assert run.err.count("layers are calibrated by torch, slower: ") == 1 and "no room" in run.err
+    assert "activations are rounded" not in run.err
+
+
 def test_the_next_step_is_a_command_that_runs(dfsq: Callable) -> None:
     run = dfsq(*QUICK, "-o", "a b.safetensors")
     (line,) = [each for each in run.err.splitlines() if each.startswith("next: ")]
@@ -39,6 +63,36 @@ def test_the_next_step_is_a_command_that_runs(dfsq: Callable) -> None:
     assert dfsq(*command).code == 0
     run = dfsq(*QUICK[:-1], "-o", "b.safetensors", "--set", "Set5", "--data", "benchmark")
     assert "next: dfsq upscale b.safetensors IMAGE -o OUTPUT" in run.err
+
+
+def test_all_sets_of_a_folder_that_is_typed_are_scored(dfsq: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by eval and compare; one that is set for good is named in the next step."""
+    run = dfsq(*QUICK[:-1], "--data", "benchmark", "--report", "scored.json")
+    assert "no --set: all of benchmark are scored at ×2: " in run.err
+    scored = json.loads(Path("scored.json").read_text())["models"]
+    evaluated = json.loads(dfsq("eval", "model.pth", "model-w4a4.safetensors", "--data", "benchmark", "--json").out)
+    assert [each["sets"] for each in scored] == [each["sets"] for each in evaluated["models"]]
+    assert "evaluated on" not in run.out
+    monkeypatch.setenv("DFSQ_DATA", str(Path("benchmark").resolve()))
+    run = dfsq(*QUICK[:-1])
+    assert "evaluated on" in run.out and "no --set" not in run.err
+    assert f"next: dfsq eval model.pth model-w4a4.safetensors --data {Path('benchmark').resolve()}\n" in run.err
+    assert "Set5" not in dfsq(*QUICK, "--data", "benchmark").out
+
+
+def test_the_next_step_reads_the_checkpoint_as_this_one_did(dfsq: Callable) -> None:
+    run = dfsq(*QUICK, "--scale", "2", "--rgb-range", "255", "--arch", "EDSR", "--arch-arg", "residual_scale=1.0")
+    (line,) = [each for each in run.err.splitlines() if each.startswith("next: ")]
+    command = [each.replace("BENCHMARKS", "benchmark") for each in shlex.split(line.removeprefix("next: dfsq "))]
+    assert command[:3] == ["eval", "model.pth", "model-w4a4.safetensors"]
+    first, second = json.loads(dfsq(*command, "--json").out)["models"]
+    assert first["sets"][0]["psnr_y"] > second["sets"][0]["psnr_y"]
+
+
+def test_integers_of_ones_own_recipe_are_exported_next(dfsq: Callable) -> None:
+    Path("mine.yaml").write_text("method: integers\nw_bits: 7\na_bits: 8\nfloat_share: 0\n")
+    run = dfsq(*QUICK, "--recipe", "mine.yaml")
+    assert "next: dfsq export model-int8.safetensors -o model-int8.onnx" in run.err
 
 
 def test_a_file_that_is_no_smaller_is_not_called_so(dfsq: Callable) -> None:

@@ -1,7 +1,9 @@
 """The C code takes addresses on trust: what its callers check, and that it stays within its arrays."""
 
 import ctypes
+import errno
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -148,6 +150,45 @@ def test_without_a_folder_for_it_nothing_is_kept(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(native, "library", None)
     native.build()
     assert call().isfinite().all()
+
+
+def test_what_others_could_write_is_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(native, "library", None)
+    native.build()
+    (kept,) = (tmp_path / "dfsq" / "native").iterdir()
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o700
+    before = kept.stat().st_ino
+    kept.chmod(0o722)
+    native.build()
+    assert (stat.S_IMODE(kept.stat().st_mode), kept.stat().st_ino == before) == (0o700, False)
+
+
+def test_what_cannot_be_kept_is_loaded_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home that is full: what is kept there is the one thing that is written."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(native, "library", None)
+    full(monkeypatch)
+    native.build()
+    assert call().isfinite().all()
+    assert [*(tmp_path / "dfsq" / "native").iterdir()] == []
+
+
+def full(monkeypatch: pytest.MonkeyPatch) -> None:
+    def copy(source: Path, to: Path) -> None:
+        to.write_bytes(b"cut off")
+        raise OSError(errno.ENOSPC, "No space left on device", str(to))
+
+    monkeypatch.setattr(shutil, "copyfile", copy)
+
+
+def test_what_cannot_be_loaded_is_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever goes on without it catches RuntimeError."""
+    nothing = "import sys\nopen(sys.argv[sys.argv.index('-o') + 1], 'w').write('no program')"
+    monkeypatch.setenv("CC", compiler(tmp_path, nothing))
+    monkeypatch.setattr(native, "library", None)
+    with pytest.raises(RuntimeError, match="what .*compiler makes cannot be used"):
+        native.build()
 
 
 def test_a_compiler_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

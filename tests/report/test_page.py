@@ -48,6 +48,7 @@ def test_the_verdict_comes_first_and_sections_in_order(page: str) -> None:
         "Gates",
         "Images that lost most",
         "Scores",
+        "What is quantized",
         "Every image",
         "Size by part",
         "Bits per layer",

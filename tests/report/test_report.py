@@ -75,6 +75,7 @@ FULL = Report(
             identified={"rgb_range": 255.0, "channels": 3, "found": {"scale": "shapes"}, "fidelity": 31.5},
             artifact={"layers": {"body.0": {"w_bits": 4, "a_bits": None}}, "parts": {"codes": 10, "other": 2}},
             seconds=0.25,
+            multiply_adds={"inside": 0.5, "bit_operations": 0.25, "parameters": {"inside": 0.75, "outside": 0.125}},
         ),
         model("b", 30.0),
     ),
@@ -113,6 +114,33 @@ def test_csv_is_unrounded() -> None:
     rows = list(csv.DictReader(io.StringIO(to_csv(images(Report((model("a", 1 / 3),)))))))
     assert float(rows[0]["psnr_y"]) == 1 / 3
     assert rows[0]["w_bits"] == ""
+
+
+def test_csv_tells_what_models_are_made_of() -> None:
+    low = dataclasses.replace(
+        model("b", 30.0),
+        size=12,
+        artifact={"recipe": {"name": "mine"}, "parts": {"codes": 10, "other": 2}},
+        multiply_adds=FULL.models[0].multiply_adds,
+    )
+    report = Report((model("a", 31.0), low), {"seconds": 1.5})
+    first, second = csv.DictReader(io.StringIO(to_csv(images(report))))
+    names = ("recipe", "seconds", "bytes", "parameters", "multiply_adds", "bit_operations", "codes", "other")
+    assert [first[name] for name in names] == ["", "", "1000", "", "", "", "", ""]
+    assert [second[name] for name in names] == ["mine", "1.5", "12", "0.875", "0.5", "0.25", "10", "2"]
+
+
+def test_what_is_quantized_is_told_where_no_other_table_does() -> None:
+    low = dataclasses.replace(
+        FULL.models[0], name="b", artifact={"recipe": {"name": "mine"}, "parts": {"codes": 1000, "other": 200}}
+    )
+    report = Report((model("a", 31.0), low))
+    lines = to_markdown(sections(Findings(report))).splitlines()
+    assert "| b | mine | 87.5 % | 50.0 % | 25.0 % |" in lines
+    assert "b consists of codes 1.0 kB, other 0.2 kB." in lines
+    made = Report(report.models, {"quantization": {}})
+    for other in (made, Report((model("a", 31.0),))):
+        assert "What is quantized" not in [each.title for each in sections(Findings(other))]
 
 
 def test_markdown_escapes_what_would_break_its_table() -> None:

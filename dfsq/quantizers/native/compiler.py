@@ -14,7 +14,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dfsq.caches import private_folder
+from dfsq.caches import is_untouched, private_folder
 from dfsq.errors import DfsqError
 
 _PATIENCE = 30
@@ -29,38 +29,57 @@ def compiled(package: str, source: str) -> ctypes.CDLL:
     """Compile the file ``source`` of ``package`` and load it.
 
     What was compiled before is kept in the user's cache: for this text, compiler and processor. Raises RuntimeError
-    where there is no C compiler, or it fails.
+    where there is no C compiler, it fails, or what it made cannot be loaded.
     """
     own = os.environ.get("CC", "")
     named = [[own], shlex.split(own), ["cc"], ["gcc"], ["clang"]]
     compiler = next((each for each in named if each and shutil.which(each[0])), None)
     if compiler is None:
         raise RuntimeError("no C compiler was found; install gcc or clang, or set CC")
-    with as_file(files(package)) as sources, TemporaryDirectory() as temporary:
-        texts = [each.read_bytes() for each in sorted(sources.iterdir()) if each.suffix in (".c", ".h")]
-        key = hashlib.sha256(repr((texts, compiler, _FLAGS, _BEST_FIRST, _processor())).encode()).hexdigest()
-        with suppress(DfsqError):  # without a folder that nobody else writes into nothing is kept
-            kept = private_folder("native") / f"{Path(source).stem}-{key[:32]}.so"
-            if not kept.exists():
-                _compile(compiler, sources / source, kept)
-            with suppress(OSError):  # a disk that was full, a file that was cut off
-                return ctypes.CDLL(str(kept))
-        built = Path(temporary) / "kernel.so"
-        _compile(compiler, sources / source, built)
-        return ctypes.CDLL(str(built))
+    try:
+        with as_file(files(package)) as sources, TemporaryDirectory() as temporary:
+            texts = [each.read_bytes() for each in sorted(sources.iterdir()) if each.suffix in (".c", ".h")]
+            key = hashlib.sha256(repr((texts, compiler, _FLAGS, _BEST_FIRST, _processor())).encode()).hexdigest()
+            kept = _kept(f"{Path(source).stem}-{key[:32]}.so")
+            if kept is not None and is_untouched(kept):
+                with suppress(OSError):  # a file that was cut off
+                    return ctypes.CDLL(str(kept))
+            built = Path(temporary) / "kernel.so"
+            _compile(compiler, sources / source, built)
+            # From the cache, as some systems execute nothing in /tmp; where that is full, nothing is kept.
+            with suppress(OSError):
+                if kept is not None:
+                    _keep(built, kept)
+                    return ctypes.CDLL(str(kept))
+            return ctypes.CDLL(str(built))
+    except OSError as error:
+        raise RuntimeError(f"what {shlex.join(compiler)} makes cannot be used: {error}; set TMPDIR") from error
+
+
+def _kept(name: str) -> Path | None:
+    """Where the file ``name`` is kept; None: there is no folder that nobody else writes into."""
+    with suppress(DfsqError):
+        return private_folder("native") / name
+    return None
+
+
+def _keep(built: Path, kept: Path) -> None:
+    """Put a copy of ``built`` in the place of ``kept``, for the user alone: it is there whole or not at all."""
+    unfinished = kept.with_suffix(f".{os.getpid()}")
+    try:
+        shutil.copyfile(built, unfinished)
+        unfinished.chmod(0o700)
+        unfinished.replace(kept)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _compile(compiler: list[str], source: Path, to: Path) -> None:
-    """Compile ``source`` as well as it goes; ``to`` is there whole or not at all."""
-    unfinished = to.with_suffix(f".{os.getpid()}")
-    try:
-        for variant in _BEST_FIRST:
-            done = _run([*compiler, *_FLAGS, *variant, str(source), "-o", str(unfinished)])
-            if done.returncode == 0:
-                unfinished.replace(to)
-                return
-    finally:
-        unfinished.unlink(missing_ok=True)
+    """Compile ``source`` as well as it goes."""
+    for variant in _BEST_FIRST:
+        done = _run([*compiler, *_FLAGS, *variant, str(source), "-o", str(to)])
+        if done.returncode == 0:
+            return
     raise RuntimeError(f"{shlex.join(compiler)} failed: {' '.join(done.stderr.split())[:200]}")
 
 

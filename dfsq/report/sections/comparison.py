@@ -27,24 +27,22 @@ def comparison(findings: Findings) -> Section | None:
 def table(report: Report) -> Section:
     """The first model's Y-PSNR, then the drop, size and time of every quantization; a mark for each in the charts."""
     sets = [each.name for each in report.sets]
-    numbers = (*(f"{each.name} ×{each.scale}" for each in report.sets), "size", "time")
-    first, seconds = report.models[0], _seconds(report)
+    numbers = (*(f"{each.name} ×{each.scale}" for each in report.sets), "size", "BitOPs", "time")
+    first = report.models[0]
     full = (number(each.mean.psnr_y, shown(each.mean.psnr_y, 2)) for each in first.sets)
-    rows: list[tuple[Value, ...]] = [(first.name, bits_of(first), *full, Cell("–"), Cell("–"))]
+    rows: list[tuple[Value, ...]] = [(first.name, bits_of(first), *full, *[Cell("–")] * 3)]
     for model in report.models[1:]:
         rivals = [each for each in report.models[1:] if bits_of(each) == bits_of(model)]
         drops = (_drop(report, model, rivals, name) for name in sets)
-        size, taken = model.size, seconds.get(model.name)
-        cells = (number(size, f"{(size or 0) / 1e3:.0f} kB"), number(taken, f"{taken or 0:.0f} s"))
+        size, operations, taken = model.size, model.low_bits["bit_operations"], report.seconds_of(model)
+        cells = (
+            number(size, f"{(size or 0) / 1e3:.0f} kB"),
+            number(operations, f"{100 * (operations or 0):.1f} %"),
+            number(taken, f"{taken or 0:.0f} s"),
+        )
         rows.append((model.name, bits_of(model), *drops, *cells))
     columns = (Column("recipe"), Column("bits"), *(Column(each, numeric=True) for each in numbers))
     return Section("Y-PSNR in full precision, drops below it (dB)", columns, rows, pictures=_charts(report))
-
-
-def _seconds(report: Report) -> Mapping[str, float]:
-    """What quantizing took, by model."""
-    seconds = report.details.get("seconds")
-    return seconds if isinstance(seconds, Mapping) else {}
 
 
 def _drop(report: Report, model: ModelReport, rivals: Sequence[ModelReport], name: str) -> Cell:
@@ -58,11 +56,12 @@ def _drop(report: Report, model: ModelReport, rivals: Sequence[ModelReport], nam
 def _charts(report: Report) -> list[Picture]:
     """The mean drop against whatever the runs cost."""
     sizes = {each.name: each.size / 1e3 for each in report.models if each.size is not None}
+    taken = {each.name: seconds for each in report.models if (seconds := report.seconds_of(each)) is not None}
     pace = {each.name: each.seconds for each in report.models if each.seconds is not None}
     axes = (
         ("size", "kB", sizes),
         ("time in the engine", "s a megapixel", pace),
-        ("time to quantize", "s", _seconds(report)),
+        ("time to quantize", "s", taken),
     )
     charts: list[Picture] = []
     for what, unit, costs in axes:
