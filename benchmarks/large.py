@@ -67,7 +67,9 @@ def measure(name: str, data: Path, bits: int) -> dict[str, float]:
     architecture, configuration = NETWORKS[name]
     model = networks.from_state(architectures()[architecture].build(**configuration).state_dict())
     chosen = calibration.recipe(w_bits=bits, a_bits=bits)
-    images = calibration.PatchStream([data / "images" / "bsds500-train"], scale=model.scale, patches=chosen.patches)
+    images = calibration.PatchStream(
+        [data / "images" / "bsds500-train"], scale=model.scale, patches=chosen.patches_for(model)
+    )
     began = time.monotonic()
     calibration.quantize(model, images, chosen, Lines(time.monotonic))
     return {

@@ -97,7 +97,7 @@ def quantized(data: Path, model: SRModel, chosen: Recipe, minutes: float | None 
     patches = PatchStream(
         [data / "images" / "bsds500-train"],
         scale=model.scale,
-        patches=chosen.patches,
+        patches=chosen.patches_for(model),
         patch_size=chosen.patch_size,
         seed=chosen.seed,
     )

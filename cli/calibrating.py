@@ -34,7 +34,7 @@ def patches_of(model: SRModel, recipe: Recipe, images: Sequence[Path | Image], q
     return calibration.PatchStream(
         images,
         scale=model.scale,
-        patches=recipe.patches,
+        patches=recipe.patches_for(model),
         patch_size=recipe.patch_size,
         seed=recipe.seed,
         is_lr=is_lr,

@@ -16,3 +16,8 @@ class Sequential(ByChannel):
 
     method: ClassVar[str] = "sequential"
     compensates: ClassVar[bool] = True
+
+    @property
+    def gains_by_patches(self) -> bool:
+        """They are: docs/accuracy.md."""
+        return True

@@ -105,6 +105,11 @@ class Trained(ByTraining):
             )
 
     @property
+    def gains_by_patches(self) -> bool:
+        """They are, for what it starts from."""
+        return True
+
+    @property
     def needs_hr(self) -> bool:
         """Whether HR images are the objective of any steps."""
         return self.objective == "target"

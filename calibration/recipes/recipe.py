@@ -28,6 +28,10 @@ METHODS: dict[str, type[Recipe]] = {}
 
 Kind = TypeVar("Kind", bound="type[Recipe]")
 
+_PATCHES = 32
+_LARGE = 2_000_000
+"""Parameters of a network that takes minutes as it is."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(ABC):
@@ -43,7 +47,11 @@ class Recipe(ABC):
     name: str = choice("unnamed", "what it is called")
     w_bits: int = choice(4, "weights in body scope, 2…8", limits=limits.BITS)
     a_bits: int = choice(4, "activations in body scope, 2…8", limits=limits.BITS)
-    patches: int = choice(32, "for calibration", limits=limits.PATCHES)
+    patches: int | None = choice(
+        None,
+        "for calibration; null: 32, at ×3 and ×4 up to 128 where layers compensate and parameters are few",
+        limits=limits.PATCHES,
+    )
     patch_size: int = choice(192, "HR pixels; the network sees this over its scale", limits=limits.PATCH_SIZE)
     seed: int = choice(0, "of patches and of whatever else is random", limits=limits.SEED)
     skip: tuple[str, ...] = choice((), "patterns of layers that stay in full precision")
@@ -66,6 +74,20 @@ class Recipe(ABC):
     @abstractmethod
     def phrase(self) -> str:
         """What the method does, in a few words: ``exact selection, subset weights``."""
+
+    @property
+    def gains_by_patches(self) -> bool:
+        """Whether more patches than usual are worth their time."""
+        return False
+
+    def patches_for(self, model: SRModel) -> int:
+        """How many patches ``model`` is calibrated on: where none are told, those of one scale have as many LR pixels
+        as of another, up to a point."""
+        if self.patches is not None:
+            return self.patches
+        large = sum(each.numel() for each in model.parameters()) > _LARGE
+        scale = 2 if large or not self.gains_by_patches else min(max(model.scale, 2), 4)
+        return _PATCHES * scale**2 // 4
 
     @property
     def avg_bits(self) -> float | None:

@@ -10,6 +10,8 @@ from calibration import FixedRanges, Integers, OnePass, Recipe, Sequential, Trai
 from calibration.recipes.recipe import METHODS, register
 from calibration.recipes.values import WEIGHTS
 from dfsq.errors import UsageError
+from dfsq.networks import from_state
+from dfsq.networks.edsr import EDSR
 
 ALL = {key: each for method in METHODS.values() for key, each in method.choices().items()}
 FOREIGN = [(name, key) for name, key in itertools.product(METHODS, ALL) if key not in METHODS[name].choices()]
@@ -143,3 +145,13 @@ def test_no_width_without_enough_points_is_accepted(words: int) -> None:
             with pytest.raises(UsageError, match="use more words"):
                 OnePass(words=words, w_bits=2, a_bits=2, outside_bits=bits, scope="all")
     assert ((5, 6) in accepted) == (words > 2)  # 29 points of two words, but 65 that are evenly spaced
+
+
+@pytest.mark.parametrize("name", ["accurate", "trained", "fast", "paper", "int8", "ddtb"])
+@pytest.mark.parametrize(
+    ("scale", "features", "patches"), [(1, 8, 32), (2, 8, 32), (3, 8, 72), (4, 8, 128), (4, 256, 32)]
+)
+def test_small_networks_at_large_scales_see_more_patches(name: str, scale: int, features: int, patches: int) -> None:
+    model = from_state(EDSR(scale, 2, features, 1.0).state_dict(), scale=scale)
+    assert recipe(name).patches_for(model) == (patches if name in ("accurate", "trained") else 32)
+    assert recipe(name, patches=5).patches_for(model) == 5

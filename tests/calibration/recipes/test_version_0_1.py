@@ -91,7 +91,7 @@ def read(folder: Path, text: str) -> Recipe:
 @pytest.mark.parametrize(("name", "text"), [("accurate", ACCURATE), ("int8", INT8), ("percentile", PERCENTILE)])
 def test_shipped_files_mean_what_ships_now(tmp_path: Path, name: str, text: str) -> None:
     since = {"block": None, "columns": False} if name == "accurate" else {}  # which there were not
-    assert read(tmp_path, text) == recipe(name, **since)
+    assert read(tmp_path, text) == recipe(name, patches=32, **since)
 
 
 @pytest.mark.parametrize(
