@@ -14,5 +14,14 @@ class Progress(Protocol):
         ...
 
 
+def naming(progress: Progress, which: str) -> Progress:
+    """``progress`` that tells ``which`` of several it is of."""
+
+    def told(what: str, done: int, total: int, detail: str = "", share: float | None = None, /) -> None:
+        progress(f"{what}, {which}", done, total, detail, share)
+
+    return told
+
+
 def silent(what: str, done: int, total: int, detail: str = "", share: float | None = None, /) -> None:
     """Progress that nobody sees."""

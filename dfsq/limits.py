@@ -52,6 +52,7 @@ PSNR = Limits(0, 200, "dB")
 OPSET = Limits(18, 23)
 """Of ONNX: those that torch writes."""
 SIDE = Limits(1, 32768, "pixels")
+PASSES = Limits(1, 2, "passes")
 STEPS = Limits(1, 10_000_000, "steps")
 """Of training; the published schedules take 60 000 to 300 000."""
 MINUTES = Limits(0.01, 100_000, "minutes")

@@ -80,6 +80,12 @@ class Planned(Recipe):
     def goes_by_sensitivity(self) -> bool:
         """Whether it matters how the network's output reacts to errors in the layers."""
 
+    def rehearses(self, plan: Plan) -> bool:
+        """Whether layers are quantized twice under ``plan``, the second time by how the quantized network reacts to
+        errors."""
+        del plan
+        return False
+
     @property
     def quantizes_operands(self) -> bool:
         """Whether the operands of attention's products are quantized, at ``a_bits``."""

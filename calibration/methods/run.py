@@ -18,7 +18,7 @@ from calibration.layers import LayerBits, Observer, adapted, make_weight, round_
 from calibration.models import copied, device_of
 from calibration.observing import observe
 from calibration.planning import Plan, plan_layers, plan_operands
-from calibration.progress import Progress
+from calibration.progress import Progress, naming
 from calibration.ranges import ChannelRanges
 from calibration.sensitivity import Sensitivity, measure
 from dfsq import distributed
@@ -123,11 +123,26 @@ class Calibration:
     def _one_after_the_other(self, quantized: SRModel, progress: Progress, plan: Plan) -> Mapping[str, nn.Module]:
         """Quantized layers and operands by name, each on what those before it give; ``quantized`` is a copy of the
         model."""
-        sensitivities = self.recipe.prepared(quantized, plan, list(self.images), self.sensitivities)
-        images = torch.cat(list(self.images))
+        images, sensitivities = torch.cat(list(self.images)), self.sensitivities
+        if self.recipe.rehearses(plan):
+            sensitivities = self._reactions_as_quantized(plan, images[:_MEASURED], progress)
+        sensitivities = self.recipe.prepared(quantized, plan, list(self.images), sensitivities)
         return sequential.quantize_layers(
             quantized, plan, self.operands, images, sensitivities, self.recipe, self._extremes, progress
         )
+
+    def _reactions_as_quantized(self, plan: Plan, images: Tensor, progress: Progress) -> Mapping[str, Sensitivity]:
+        """Sensitivities of the model with weights as ``plan`` has them, rounded on few ``images``."""
+        model, reacts = copied(self.model), copied(self.model)
+        told = naming(progress, "first pass")
+        sequential.quantize_layers(model, plan, {}, images, self.sensitivities, self.recipe, self._extremes, told)
+        with torch.no_grad():
+            for name in plan:
+                layer, rounded = reacts.net.get_submodule(name), model.net.get_submodule(name)
+                layer.weight.copy_(rounded.weight)
+                if layer.bias is not None:
+                    layer.bias.copy_(rounded.bias)
+        return measure(reacts, list(plan), [images], self.recipe.seed, told)
 
     def _at_once(self, progress: Progress, plan: Plan) -> Mapping[str, nn.Module]:
         """Quantized layers and operands by name, from one pass of the model over the images."""

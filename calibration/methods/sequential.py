@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from calibration.methods.by_channel import ByChannel
+from calibration.recipes.choice import choice
 from calibration.recipes.recipe import register
+from dfsq import limits
+
+if TYPE_CHECKING:
+    from calibration.planning import Plan
+
+_FEW = 3
+"""Bits at which what a network makes of an error depends on the errors that it has."""
 
 
 @register
@@ -16,6 +24,18 @@ class Sequential(ByChannel):
 
     method: ClassVar[str] = "sequential"
     compensates: ClassVar[bool] = True
+
+    passes: int | None = choice(
+        None,
+        "1, or 2: the second by how the network that the first gives reacts to errors; null: 2 for up to 3 bits",
+        limits=limits.PASSES,
+    )
+
+    def rehearses(self, plan: Plan) -> bool:
+        """That it does, with two passes."""
+        if self.passes is not None:
+            return self.passes > 1
+        return any(min(each.w_bits, each.a_bits or each.w_bits) <= _FEW for each in plan.values() if not each.outside)
 
     @property
     def gains_by_patches(self) -> bool:

@@ -14,7 +14,7 @@ from calibration.layers import Layer, Observer
 from calibration.methods.run import Calibration
 from calibration.methods.sequential import Sequential
 from calibration.models import copied
-from calibration.progress import Progress
+from calibration.progress import Progress, naming
 from calibration.ranges import ChannelRanges
 from calibration.sensitivity import Sensitivity
 from calibration.static import StaticObserver
@@ -80,7 +80,7 @@ def start(recipe: Trained, model: SRModel, patches: Sequence[Tensor], score: Sco
     sensitivities: Mapping[str, Sensitivity] | None = None
     with compiled_quantizers(patches[0].device.type):
         for ranges in possible:
-            told = _naming(ranges, progress) if len(possible) > 1 else progress
+            told = naming(progress, f"{ranges} ranges") if len(possible) > 1 else progress
             run = Calibration(model, patches, _usual(ranges, recipe), progress, sensitivities=sensitivities)
             found, sensitivities = run.quantized(run.plan, told), run.sensitivities
             starts.append(Start(ranges, found, deviations(found, patches)))
@@ -94,15 +94,6 @@ def _usual(ranges: str, recipe: Trained) -> Sequential:
     """The sequential method with the choices of ``recipe``."""
     method = FixedStart if ranges == "fixed" else Sequential
     return method(**{name: value for name, value in vars(recipe).items() if name in method.choices()})
-
-
-def _naming(ranges: str, progress: Progress) -> Progress:
-    """``progress`` that tells which of several starts it is of."""
-
-    def told(what: str, done: int, total: int, detail: str = "", share: float | None = None, /) -> None:
-        progress(f"{what}, {ranges} ranges", done, total, detail, share)
-
-    return told
 
 
 class TrainedNetwork:

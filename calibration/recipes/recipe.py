@@ -126,7 +126,8 @@ class Recipe(ABC):
         for key in values:
             if key not in choices:
                 raise UsageError(cls._unknown(key))
-        chosen = {name: each.default for name, each in choices.items()} | dict(usual or {}) | dict(values)
+        kept = {name: value for name, value in (usual or {}).items() if name in choices}
+        chosen = {name: each.default for name, each in choices.items()} | kept | dict(values)
         for name, each in choices.items():
             if not each.applies(chosen):
                 if name in values:
