@@ -86,7 +86,7 @@ def test_the_next_step_reads_the_checkpoint_as_this_one_did(dfsq: Callable) -> N
     command = [each.replace("BENCHMARKS", "benchmark") for each in shlex.split(line.removeprefix("next: dfsq "))]
     assert command[:3] == ["eval", "model.pth", "model-w4a4.safetensors"]
     first, second = json.loads(dfsq(*command, "--json").out)["models"]
-    assert first["sets"][0]["psnr_y"] > second["sets"][0]["psnr_y"]
+    assert 0 < abs(first["sets"][0]["psnr_y"] - second["sets"][0]["psnr_y"]) < 1
 
 
 def test_integers_of_ones_own_recipe_are_exported_next(dfsq: Callable) -> None:

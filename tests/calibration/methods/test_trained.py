@@ -67,7 +67,7 @@ class Judge:
 @pytest.mark.parametrize(
     ("network", "ranges", "steps", "pace", "share"),
     [
-        ("edsr", {"ranges": "fixed"}, 300, 1, 0.95),
+        ("edsr", {"ranges": "fixed"}, 300, 0.5, 0.95),
         ("imdn", {"ranges": "fixed"}, 300, 1, 0.95),
         ("edsr", {"ranges": "sample", "block": None}, 150, 1, 0.9),
         ("edsr", {"ranges": "sample", "block": 8}, 150, 0.5, 0.96),
@@ -271,7 +271,11 @@ def test_at_two_bits_fixed_ranges_make_up_for_a_start_that_is_a_little_worse(
     told: list[tuple[str, int]] = []
     start = chosen.start(small_model, list(stream()), score, lambda what, done, *_: told.append((what, done)))
     begun = [what for what, done in told if done == 0]
-    assert begun == ["Measuring sensitivity", "Compensating, sample ranges", "Compensating, fixed ranges"]
+    parts = ["Compensating, first pass", "Measuring sensitivity, first pass", "Compensating"]
+    assert begun == [
+        "Measuring sensitivity",
+        *(f"{part}, {each} ranges" for each in ("sample", "fixed") for part in parts),
+    ]
     settled = chosen.settled(start)
     assert start.ranges == settled.ranges == ranges
     assert settled.headroom == (2.0 if ranges == "sample" else Trained().headroom)
@@ -316,5 +320,5 @@ def test_rates_are_halved_for_every_bit_beyond_two_to_an_eighth(small_model: SRM
     assert rate("body.1.body.0.weight.latent") == chosen.weight_rate / 4
     assert rate("body.1.body.0.weight.points") == chosen.level_rate / 4
     assert rate("body.1.body.0.inputs.points") == chosen.point_rate / 4
-    assert rate("tail.0.0.weight.latent") == chosen.weight_rate / 8  # outside the body, of 8 bits
+    assert rate("tail.0.0.weight.normalized.latent") == chosen.weight_rate / 8  # outside the body, of 8 bits
     assert rate("tail.0.0.bias") == chosen.bias_rate / 8
