@@ -26,11 +26,12 @@ from calibration.selection import even
 from calibration.selection.exact import least_errors
 from calibration.sensitivity import Sensitivity
 from calibration.watching import watch
+from calibration.weights import column_steps
 from dfsq.errors import UsageError
 from dfsq.model import SRModel
 from dfsq.nn import channel_axis
 from dfsq.quantizers.normalization import by_sample, channel_statistics
-from dfsq.quantizers.weights import weight_bins
+from dfsq.quantizers.weights import scales_of, weight_bins
 
 if TYPE_CHECKING:
     from calibration.methods.planned import Planned
@@ -161,10 +162,14 @@ class _View:
 
     def weight_choice(self, sensitivity: Sensitivity, widths: Iterable[int]) -> Choice:
         universal = self._recipe.universal_set
-        bins, scale = weight_bins(self._layer.weight.detach().float(), universal)
+        weight = self._layer.weight.detach().float().flatten(1)
+        steps = column_steps(weight) if self._recipe.columns else None
+        scales = torch.ones(weight.shape[1]) if steps is None else scales_of(steps)
+        bins, scale = weight_bins(weight / scales.to(weight.device), universal)
         histogram = torch.zeros(len(bins), universal.bins, dtype=torch.int64)
         histogram.scatter_add_(1, bins.long(), torch.ones_like(bins, dtype=torch.int64))
-        inputs = torch.stack([weights_of_errors(each / self._rows).sum() for each in self._hessians])
+        hessians = self._hessians * scales.outer(scales) / self._rows
+        inputs = torch.stack([weights_of_errors(each).sum() for each in hessians])
         weights = weights_of_errors(sensitivity.outputs) * scale.square()
         weights = (weights.view(len(inputs), -1) * inputs[:, None]).flatten()
         return Choice(self._layer.weight.numel(), _errors(histogram, weights, self._recipe, widths))

@@ -3,12 +3,17 @@ from itertools import product
 import pytest
 import torch
 
-from calibration import OnePass, quantize
+from calibration import OnePass, Sequential, quantize
 from calibration.allocation import Choice, allocate
+from calibration.allocation import choices as predicted
 from calibration.layers import LayerBits
 from calibration.planning import plan_layers
+from calibration.progress import silent
+from calibration.sensitivity import measure
 from dfsq.errors import UsageError
 from dfsq.model import SRModel
+from dfsq.networks import from_state
+from dfsq.networks.edsr import EDSR
 from dfsq.nn import quantized_layers
 
 IMAGES = torch.rand(4, 3, 24, 24, generator=torch.Generator().manual_seed(5))
@@ -68,6 +73,22 @@ def test_bits_go_where_the_network_is_sensitive(small_model: SRModel) -> None:
         small_model.net.get_submodule(keen).weight.mul_(4)  # type: ignore[union-attr, operator]
     layers = dict(quantized_layers(quantize(small_model, [IMAGES], OnePass(avg_bits=4.0)).net))
     assert layers[deaf].input_quantizer.bits < 4 < layers[keen].input_quantizer.bits  # type: ignore[union-attr]
+
+
+def test_a_layer_whose_columns_differ_is_expected_to_gain_by_their_scales() -> None:
+    torch.manual_seed(0)
+    model = from_state(EDSR(2, 2, 16, 1.0).state_dict())
+    even, uneven = model.body[:2]
+    with torch.no_grad():
+        weight = model.net.get_submodule(uneven).weight
+        sizes = 2.0 ** -torch.arange(weight[0].numel()).remainder(9)  # type: ignore[index, operator]
+        weight.mul_(sizes.reshape(weight.shape[1:]))  # type: ignore[union-attr, operator, index]
+    known = measure(model, [even, uneven], [IMAGES], 0, silent)
+    plain, scaled = (
+        predicted(model, [even, uneven], [IMAGES], known, Sequential(columns=columns), [2]) for columns in (False, True)
+    )
+    assert scaled[uneven].weights.errors[2] < 0.7 * plain[uneven].weights.errors[2]
+    assert scaled[even].weights.errors[2] > 0.8 * plain[even].weights.errors[2]
 
 
 def test_scope_all_quantizes_what_every_convolution_is_given(small_model: SRModel) -> None:
