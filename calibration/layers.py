@@ -19,6 +19,8 @@ from dfsq.quantizers.weights import ColumnScaledWeight, QuantizedWeight, Uniform
 
 Layer = nn.Conv2d | nn.Linear
 Observer = HistogramObserver | TensorObserver | ChannelRanges
+_FINE = 8
+"""Bits from which scales of columns gain nothing: files grow by more than the scales, as all codes are used alike."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def make_weight(weight: Tensor, bits: LayerBits, rounding: Rounding) -> Quantize
     stored = (bits.outside and chosen == "subset") or (bits.a_bits is None and chosen == "symmetric")
     evenly = chosen == "subset" and rounding.evenly(bits.w_bits)
     method = "mse" if stored or evenly else chosen
-    steps = column_steps(weight) if rounding.columns else None
+    steps = column_steps(weight) if rounding.columns and bits.w_bits < _FINE else None
     if steps is None:
         return quantize_weight(weight, method, bits.w_bits, rounding.universal_set)
     scales = scales_of(steps).to(weight.device).reshape(weight.shape[1:])

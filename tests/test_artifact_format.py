@@ -80,7 +80,7 @@ def test_every_recipe(artifact: Path) -> None:
     assert {suffix for prefix in prefixes for suffix in found.under(prefix)} <= named
 
 
-@pytest.mark.parametrize("bits", [2, 8])
+@pytest.mark.parametrize("bits", [2, 7])
 def test_scales_of_columns(tmp_path: Path, bits: int) -> None:
     torch.manual_seed(bits)
     model = networks.from_state(EDSR(2, 1, 16, 1.0).state_dict())  # wide enough for scales in the body too
@@ -91,8 +91,6 @@ def test_scales_of_columns(tmp_path: Path, bits: int) -> None:
     assert [name for name in read_header(path)["layers"] if "columns" in found.under(f"{name}.weight.")] == [
         "body.0.body.0",
         "body.0.body.2",
-        "body.1",
-        "tail.0.0",
     ]
     check(path)
 

@@ -39,7 +39,7 @@ class ByChannel(Planned):
     weights: str = choice("subset", "minmax (paper), mse, subset or symmetric", known=WEIGHTS)
     columns: bool = choice(
         False,
-        "weights in units of their columns too: one for every input channel and kernel position",
+        "weights below 8 bits in units of their columns too: one for every input channel and kernel position",
         only={"weights": ("minmax", "mse", "subset")},
     )
     feedback: bool = choice(False, "round channels one after the other, errors passed on")

@@ -63,7 +63,7 @@ class Trained(ByTraining):
         known=_RANGES,
     )
     columns: bool = choice(
-        True, "weights in units of their columns too: one for every input channel and kernel position"
+        True, "weights below 8 bits in units of their columns too: one for every input channel and kernel position"
     )
     feedback: bool = choice(True, "round channels one after the other, errors passed on")
     headroom: float | None = choice(

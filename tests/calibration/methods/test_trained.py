@@ -320,5 +320,5 @@ def test_rates_are_halved_for_every_bit_beyond_two_to_an_eighth(small_model: SRM
     assert rate("body.1.body.0.weight.latent") == chosen.weight_rate / 4
     assert rate("body.1.body.0.weight.points") == chosen.level_rate / 4
     assert rate("body.1.body.0.inputs.points") == chosen.point_rate / 4
-    assert rate("tail.0.0.weight.normalized.latent") == chosen.weight_rate / 8  # outside the body, of 8 bits
+    assert rate("tail.0.0.weight.latent") == chosen.weight_rate / 8  # outside the body, of 8 bits
     assert rate("tail.0.0.bias") == chosen.bias_rate / 8
