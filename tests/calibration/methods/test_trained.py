@@ -67,7 +67,7 @@ class Judge:
 @pytest.mark.parametrize(
     ("network", "ranges", "steps", "pace", "share"),
     [
-        ("edsr", {"ranges": "fixed"}, 300, 0.5, 0.95),
+        ("edsr", {"ranges": "fixed"}, 600, 1, 0.95),
         ("imdn", {"ranges": "fixed"}, 300, 1, 0.95),
         ("edsr", {"ranges": "sample", "block": None}, 150, 1, 0.9),
         ("edsr", {"ranges": "sample", "block": 8}, 150, 0.5, 0.96),
