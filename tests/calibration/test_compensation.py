@@ -212,14 +212,13 @@ def test_sequential_calibration_comes_closer_on_images_it_has_not_seen(small_mod
 
 @pytest.mark.parametrize("bits", [2, 4])
 def test_error_feedback_comes_closer_still(small_model: SRModel, bits: int) -> None:
+    # In one pass: what a second gains in real networks, docs/accuracy.md, one of random weights does not.
     compensating, feeding = (
         sum(
-            difference(
-                small_model, quantize(small_model, batches(seed), Sequential(w_bits=bits, a_bits=bits, feedback=each))
-            )
+            difference(small_model, quantize(small_model, batches(seed), Sequential(passes=1, **chosen)))
             for seed in range(3)
         )
-        for each in (False, True)
+        for chosen in ({"w_bits": bits, "a_bits": bits, "feedback": each} for each in (False, True))
     )
     assert feeding < compensating
 
