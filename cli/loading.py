@@ -91,7 +91,7 @@ def checkpoint_flags(
 ) -> list[str]:
     """The words of a command line that :func:`checkpoint_options` reads as these values."""
     words = [] if arch is None else ["--arch", arch]
-    for name, value in arch_args.items():
+    for name, value in dict(arch_args).items():  # () where a command invokes another, whose callbacks do not run then
         words += ["--arch-arg", f"{name}={value!r}"]
     words += [] if scale is None else ["--scale", str(scale)]
     words += [] if rgb_range is None else ["--rgb-range", f"{rgb_range:g}"]

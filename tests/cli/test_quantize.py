@@ -9,6 +9,7 @@ import torch
 
 import dfsq as api
 from calibration import native
+from cli.loading import checkpoint_flags
 from dfsq.artifact import read_header
 from dfsq.images.files import write_png
 from dfsq.networks.edsr import EDSR
@@ -229,3 +230,9 @@ def test_tiny_images_among_good_ones(dfsq: Callable) -> None:
 @pytest.mark.parametrize("flags", [(), ("--no-compile",)])
 def test_it_says_what_rounds_activations(dfsq: Callable, flags: tuple[str, ...]) -> None:
     assert ("compiled C code" in dfsq(*QUICK, *flags).out) == (not flags)
+
+
+def test_flags_of_a_checkpoint_are_those_that_were_given() -> None:
+    assert checkpoint_flags(None, (), None, None, False) == []  # type: ignore[arg-type] - as `dfsq demo` invokes quantize
+    words = checkpoint_flags("EDSR", {"blocks": 2}, 3, 255.0, True)
+    assert words == ["--arch", "EDSR", "--arch-arg", "blocks=2", "--scale", "3", "--rgb-range", "255", "--force"]
