@@ -132,7 +132,8 @@ class Calibration:
         )
 
     def _reactions_as_quantized(self, plan: Plan, images: Tensor, progress: Progress) -> Mapping[str, Sensitivity]:
-        """Sensitivities of the model with weights as ``plan`` has them, rounded on few ``images``."""
+        """Sensitivities of the model with weights and biases as ``plan`` has them, rounded on few ``images``: inputs
+        stay in full precision there, for what rounds them passes no gradients."""
         model, reacts = copied(self.model), copied(self.model)
         told = naming(progress, "first pass")
         sequential.quantize_layers(model, plan, {}, images, self.sensitivities, self.recipe, self._extremes, told)
