@@ -2,6 +2,7 @@
 
 To first order an error e at one place adds eᵀ(JᵀJ)e to the squared error of the output, where J is the derivative of
 the output by that place. Its expectation needs no labels: with random signs v, E[Jᵀv vᵀJ] = JᵀJ (Hutchinson, 1990).
+Errors of luma count more than others: JᵀR²J, by signs that :mod:`calibration.luma` has weighed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from calibration.luma import weighed
 from calibration.models import with_own_state
 from calibration.progress import Progress
 from dfsq import distributed
@@ -73,15 +75,23 @@ def _squares(model: SRModel, names: Sequence[str], image: Tensor, seed: int) -> 
     """
     sums: dict[tuple[str, str], Tensor] = {}
     axes = {name: channel_axis(model.net.get_submodule(name)) for name in names}
-    values = gradients(model, {name: partial(_add, sums, name, axis) for name, axis in axes.items()}, image, seed)
+    hear = {name: partial(_add, sums, name, axis) for name, axis in axes.items()}
+    values = gradients(model, hear, image, seed, weighed)
     return {key: each.cpu() / values for key, each in sums.items()}
 
 
-def gradients(model: SRModel, hear: Mapping[str, Hear], image: Tensor, seed: int) -> int:
+def gradients(
+    model: SRModel,
+    hear: Mapping[str, Hear],
+    image: Tensor,
+    seed: int,
+    weigh: Callable[[Tensor], Tensor] | None = None,
+) -> int:
     """Take the gradient Jᵀv of one ``image`` ``(1, 3, h, w)`` in 0–1, for random signs v that follow from ``seed``.
 
-    ``hear`` is told it where layers, by name, read and write: ``inputs`` or ``outputs``, and a tensor of that shape.
-    Returns how many values the output has. Raises :class:`UsageError` for a network that takes no gradients.
+    ``weigh`` may change v, ``(1, 3, H, W)``. ``hear`` is told the gradient where layers, by name, read and write:
+    ``inputs`` or ``outputs``, and a tensor of that shape. Returns how many values the output has. Raises
+    :class:`UsageError` for a network that takes no gradients.
     """
     handles: list[RemovableHandle] = []
     for name, each in hear.items():
@@ -93,6 +103,8 @@ def gradients(model: SRModel, hear: Mapping[str, Hear], image: Tensor, seed: int
             if not output.requires_grad:
                 raise UsageError(_NO_GRADIENTS.format("no_grad or detach in its forward pass"))
             signs = torch.randint(0, 2, output.shape, generator=torch.Generator().manual_seed(seed)).to(output) * 2 - 1
+            if weigh is not None:
+                signs = weigh(signs)
             try:
                 torch.autograd.grad(output, image, signs, allow_unused=True)
             except RuntimeError as error:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from calibration.layers import Layer, Observer
+from calibration.luma import weighed
 from calibration.methods.run import Calibration
 from calibration.methods.sequential import Sequential
 from calibration.models import copied
@@ -102,8 +103,8 @@ class TrainedNetwork:
     # Of a few crops a network at 2 bits makes nothing. Their gradients are a hundred times as long as others, and Adam
     # would hardly move for a thousand steps afterwards.
     longest: float | None = 2.0
-    # Rates that suit most networks drive some away from where they start; IMDN comes back from 1.05 times its start.
-    worst: float | None = 1.1
+    # Rates that suit most networks drive some away from where they start; IMDN comes back from 1.2 times its best.
+    worst: float | None = 1.25
 
     def __init__(self, model: SRModel, start: Start, recipe: Trained, precision: torch.dtype) -> None:
         """``model`` in full precision."""
@@ -122,14 +123,15 @@ class TrainedNetwork:
         self.groups = _groups([(layers[name], each) for name, each in quantized_layers(start.model.net)], recipe)
 
     def loss(self, step: int, lr: Tensor, hr: Tensor | None) -> Tensor:
-        """Mean absolute difference to the output in full precision, or to ``hr``; later plus root mean squares."""
+        """Mean absolute difference, weighed by luma, to the output in full precision or ``hr``; later plus root mean
+        squares."""
         if step < self._towards_output:
             with torch.no_grad():
                 aim = self._teacher(lr)
         else:
             assert hr is not None  # Trained.needs_hr
             aim = hr
-        difference = self.module(lr) - aim
+        difference = weighed(self.module(lr) - aim)
         error: Tensor = difference.abs().mean()
         if step >= self._absolute:
             error = error + difference.square().mean((1, 2, 3)).add(_LEAST).sqrt().mean()
