@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from dfsq.nn import AffineQuantizer, InputQuantizer
 
 SCOPES = ("attention", "body", "all")
+SCOPE = (
+    "the body, and where the network has attention the operands of its products; body: without these; "
+    "all: activations outside the body too, at outside_bits"
+)
+"""What is chosen from :data:`SCOPES`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +46,7 @@ class Planned(Recipe):
     outside_bits: int | None = choice(
         None, "weights outside the body scope; null: full precision, or as inside with scope all", limits=limits.BITS
     )
-    scope: str = choice(
-        "attention",
-        "the body, and where the network has attention the operands of its products; body: without these; "
-        "all: activations outside the body too, at outside_bits",
-        known=SCOPES,
-    )
+    scope: str = choice("attention", SCOPE, known=SCOPES)
 
     def quantize(self, model: SRModel, images: PatchStream | Iterable[Tensor], progress: Progress) -> SRModel:
         """What :func:`calibration.quantize` does, under the plan that follows from the recipe."""

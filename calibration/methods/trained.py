@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from calibration.methods.by_training import ByTraining, Cropping, Score
+from calibration.methods.planned import SCOPE, SCOPES
 from calibration.progress import Progress
 from calibration.recipes.choice import choice
 from calibration.recipes.recipe import register
@@ -90,7 +91,10 @@ class Trained(ByTraining):
     squared_share: float = choice(
         0.5, "of the steps, the last ones, with every crop's root mean square in the loss too", limits=limits.SHARE
     )
-    outside_bits: int | None = choice(8, "weights outside the body scope; null: full precision", limits=limits.BITS)
+    outside_bits: int | None = choice(
+        8, "weights outside the body scope; null: full precision, or as inside with scope all", limits=limits.BITS
+    )
+    scope: str = choice("attention", SCOPE, known=SCOPES)
     weight_rate: float = choice(0.016, "of weights, at 2 bits; half of it for every bit more", limits=limits.RATE)
     level_rate: float = choice(0.001, "of the points that weights are rounded to, likewise", limits=limits.RATE)
     point_rate: float = choice(0.002, "of the points of inputs, likewise", limits=limits.RATE)

@@ -144,3 +144,10 @@ def test_gradients_pass_the_operands_while_training(transformer: SRModel) -> Non
         gradient = network.module.net.get_submodule(f"{name}.qkv").weight.normalized.latent.grad
         assert all(part.abs().max() > 0 for part in gradient.chunk(3))  # of queries, keys and values
     assert {each for each, _ in quantized_places(network.frozen().net)} == NAMES
+
+
+def test_training_leaves_them_alone_in_scope_body(transformer: SRModel) -> None:
+    method = recipe("trained", scope="body")
+    assert isinstance(method, Trained)
+    start = method.start(transformer, [X], lambda model: 0.0, silent)
+    assert not list(quantized_places(method.trainable(transformer, start, [X], torch.float32).frozen().net))

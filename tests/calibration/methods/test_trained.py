@@ -245,6 +245,23 @@ def test_an_artifact_has_the_ranges_and_the_feedback_that_were_trained(
         assert torch.equal(trained(x), loaded(x))
 
 
+@pytest.mark.parametrize("ranges", ["sample", "fixed"])
+@pytest.mark.parametrize("bits", [None, 6])
+def test_activations_outside_the_body_are_trained_too(
+    small_model: SRModel, tmp_path: Path, bits: int | None, ranges: str
+) -> None:
+    trained = quantize(small_model, stream(), recipe(3, steps=3, scope="all", outside_bits=bits, ranges=ranges))
+    dfsq.save(trained, tmp_path / "a.safetensors")
+    loaded = dfsq.load(tmp_path / "a.safetensors")
+    found = {name: each.input_quantizer for name, each in quantized_layers(loaded.net)}
+    assert {name: each.bits for name, each in found.items() if each is not None} == {
+        name: 3 if name in small_model.body else bits or 3 for name in found
+    }
+    x = torch.rand(1, 3, 20, 24)
+    with torch.no_grad():
+        assert torch.equal(trained(x), loaded(x))
+
+
 @pytest.mark.parametrize(
     ("changes", "ranges", "crops"),
     [
