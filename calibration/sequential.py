@@ -52,7 +52,8 @@ def quantize_layers(
 
     Every layer gets points for what the layers before it now give, then weights and a bias that bring its output
     closest to what it was in full precision. Layers that no image reaches are rounded to the nearest. Several processes
-    share the images. ``memory``: bytes of maps that wait there; those beyond wait in a file.
+    share the images, the channels that points are selected for, and the groups of a layer whose weights are rounded.
+    ``memory``: bytes of maps that wait there; those beyond wait in a file.
     """
     calls = count_calls(model, [*plan, *operands], images[:1])
     workers = Workers(images.device)
@@ -163,10 +164,11 @@ def _compensate(
     levels, elements, scales = weight.levels().chunk(len(moments)), weight.elements(), weight.column_scales().double()
     choices = [None] * len(moments) if elements is None else elements.chunk(len(moments))
     outputs = _blocks(sensitivity, len(moments))
-    found = [
-        fitted(aim / scales, level, choice, hessian * scales.outer(scales), output)
+    groups = [
+        (aim / scales, level, choice, hessian * scales.outer(scales), output)
         for aim, level, choice, (hessian, _), output in zip(aims, levels, choices, seconds, outputs, strict=True)
     ]
+    found = distributed.share(groups, lambda each: fitted(*each))
     codes, fits = (torch.cat(each) for each in zip(*found, strict=True))
     return weight.fitted(codes.reshape(original.shape), fits)
 

@@ -36,7 +36,9 @@ class Workers:
         if self._alone:
             yield
             return
-        torch.set_num_threads(1)  # of this thread, and of those that begin meanwhile
+        # Asked first: a thread takes over the number of others when it first asks, even where it has set its own.
+        torch.get_num_threads()
+        torch.set_num_threads(1)
         try:
             yield
         finally:

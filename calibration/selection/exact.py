@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from calibration import native
 from calibration.selection.histogram import UNIT, centers
+from dfsq import distributed
 from dfsq.quantizers.universal import UniversalSet
 
 _BLOCK = 32
@@ -31,11 +32,12 @@ _ROWS = 32
 def select(histogram: Tensor, universal: UniversalSet, k: int) -> Tensor:
     """Return the globally optimal ``k`` points per channel: ascending numerators, int64 ``(C, k)``.
 
-    ``histogram`` is int64 ``(C, bins)``. Among equally good selections the one with the lower points wins.
+    ``histogram`` is int64 ``(C, bins)``. Among equally good selections the one with the lower points wins. Several
+    processes share the channels.
     """
     graph = _Graph(histogram, universal, k)
     with threadpool_limits(1):  # pieces are too small to share between threads
-        return torch.cat([graph.best(block) for block in torch.split(histogram.double(), _BLOCK)])
+        return torch.cat(distributed.share(torch.split(histogram.double(), _BLOCK), graph.best))
 
 
 def least_errors(histogram: Tensor, universal: UniversalSet, most: int) -> Tensor:

@@ -40,6 +40,29 @@ ByChannel.input_quantizer = lose
 main(sys.argv[1:])
 """
 
+GROUPED = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+class Grouped(nn.Module):
+    scale = 2
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 40, 3, padding=1)
+        self.middle = nn.Conv2d(40, 40, 3, padding=1, groups=4)
+        self.last = nn.Conv2d(40, 12, 3, padding=1)
+
+    def forward(self, x):
+        detail = F.pixel_shuffle(self.last(F.relu(self.middle(self.first(x)))), 2)
+        return 0.01 * detail + F.interpolate(x, scale_factor=2)
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    torch.save(Grouped().state_dict(), "grouped.pth")
+"""
+
 SMALL = ("--calib", "photos", "--patch-size", "64", "--no-eval")
 WITHIN = ("--bits", "2", "--words", "2", "--scope", "all", "--outside-bits", "2", "--max-drop", "3.5")
 
@@ -83,6 +106,7 @@ def commands(out: str) -> list[tuple[str, ...]]:
         ("quantize", "model.pth", "-o", f"{out}/paper.safetensors", *SMALL, "--patches", "4", "--recipe", "paper"),
         ("quantize", "model.pth", "-o", f"{out}/mse.safetensors", *SMALL, "--patches", "2", "--recipe", "mse"),
         ("quantize", "model.pth", "-o", f"{out}/best.safetensors", *SMALL, "--patches", "6"),
+        ("quantize", "grouped.pth", "--arch", "grouped.py:Grouped", "-o", f"{out}/grouped.safetensors", *SMALL),
         ("quantize", "model.pth", "-o", f"{out}/within.safetensors", *SMALL, "--patches", "8", *WITHIN),
         ("eval", "model.pth", f"{out}/fast.safetensors", *scored, "--bicubic", *pictured),
         ("analyze", f"{out}/fast.safetensors", *analysed),
@@ -96,17 +120,19 @@ def test_files_are_those_of_one_process(dfsq: Callable, processes: int) -> None:
     for folder in ("one", "many"):
         Path(folder).mkdir()
     Path("photos/broken.png").write_bytes(b"no image")
+    Path("grouped.py").write_text(GROUPED)
+    subprocess.run([sys.executable, "grouped.py"], check=True)
     for arguments in commands("one"):
         assert dfsq(*arguments).code == 0
     Path("each.py").write_text(SCRIPT + EACH)
     run = torchrun(processes, "each.py", json.dumps(commands("many")))
     assert run.returncode == 0, run.stderr
     one, many = everything("one"), everything("many")
-    assert len(one) == 5 + 2 + 2 * 4 + 2 + 1 + 2
+    assert len(one) == 6 + 2 + 2 * 4 + 2 + 1 + 2
     assert one.keys() == many.keys()
     assert [name for name in one if one[name] != many[name]] == []
     # Every calibration tells, so does the analysis, and of the four compared those that the first process does.
-    assert run.stderr.count("skipped: photos/broken.png") == 5 + 1 + 2
+    assert run.stderr.count("skipped: photos/broken.png") == 6 + 1 + 2
 
 
 @pytest.mark.parametrize("recipe", ["accurate", "fast"])
