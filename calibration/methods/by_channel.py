@@ -27,6 +27,18 @@ if TYPE_CHECKING:
     from dfsq.nn import ErrorFeedback, SubsetQuantizer
 
 
+_SHARE_BITS = 3
+"""What a share of error feedback takes in the file."""
+_WORTH = 0.25
+"""Of the bits of a layer's weight: those that shares may take where errors are small."""
+
+
+def _worth_passing_on(channels: int, weights: int, bits: int) -> bool:
+    """Whether errors of ``bits`` in so many channels are worth the room of shares beside ``weights``: from six bits on
+    they are so small that shares which take a large part of the file are not."""
+    return bits < EVEN_FROM or _SHARE_BITS * channels * (channels - 1) / 2 <= _WORTH * bits * weights
+
+
 @dataclass(frozen=True, kw_only=True)
 class ByChannel(Planned):
     """What one pass and the sequential method have in common."""
@@ -120,6 +132,7 @@ class ByChannel(Planned):
         """Points for what ``observer`` has seen; ``feedback`` passes errors on by ``sensitivity``."""
         from calibration.observer import HistogramObserver
         from calibration.selection import select, selection_error
+        from dfsq.networks.scope import QUANTIZABLE
         from dfsq.nn import SubsetQuantizer, channel_axis
 
         assert isinstance(observer, HistogramObserver)
@@ -128,7 +141,9 @@ class ByChannel(Planned):
         points = select(selector, histogram, universal, bits, restarts=self.restarts, seed=self.seed)
         limit = self._with_headroom(observer.spread())
         errors = selection_error(histogram, points, universal) * observer.spread().double().square()
-        feedback = self.passing_errors(sensitivity, errors)
+        feedback = None
+        if isinstance(layer, QUANTIZABLE) and _worth_passing_on(len(errors), layer.weight.numel(), bits):
+            feedback = self.passing_errors(sensitivity, errors)
         block = self._block_of(layer)
         reach = None if block is None else self._with_headroom(observer.reach())
         return SubsetQuantizer(
