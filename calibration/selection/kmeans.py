@@ -6,8 +6,6 @@ import warnings
 
 import numpy as np
 import torch
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -33,6 +31,9 @@ def select(histogram: Tensor, universal: UniversalSet, k: int, *, restarts: int 
 def _select_channel(
     histogram: Tensor, universal: UniversalSet, k: int, restarts: int, generator: np.random.RandomState
 ) -> Tensor:
+    from sklearn.cluster import KMeans  # takes a second to import, and other selectors do without
+    from sklearn.exceptions import ConvergenceWarning
+
     occupied = histogram.nonzero()[:, 0]
     center = (2 * occupied + 1 - universal.bins).double() / universal.bins
     values = np.concatenate([[0.0], center.numpy()])[:, None]

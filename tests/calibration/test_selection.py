@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from itertools import combinations
 
 import pytest
@@ -144,3 +146,19 @@ def test_eight_bits_of_a_non_negative_channel_take_all_its_elements() -> None:
 def test_too_many_bits_for_the_universal_set() -> None:
     with pytest.raises(UsageError, match="29"):
         select("exact", random_histogram(SMALL), SMALL, 5, restarts=1, seed=0)
+
+
+def test_nothing_but_kmeans_imports_scikit_learn() -> None:
+    # Which takes a second.
+    script = """
+import sys, torch
+from calibration import quantize, recipe
+from dfsq import networks
+from dfsq.networks.imdn import IMDN
+model, image = networks.from_state(IMDN(2, 2, 8, 2, 2).state_dict()), torch.rand(1, 3, 24, 24)
+quantize(model, [image], recipe("accurate"))
+assert "sklearn" not in sys.modules
+quantize(model, [image], recipe("paper"))
+assert "sklearn" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
