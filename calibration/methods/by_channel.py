@@ -31,12 +31,15 @@ _SHARE_BITS = 3
 """What a share of error feedback takes in the file."""
 _WORTH = 0.25
 """Of the bits of a layer's weight: those that shares may take where errors are small."""
+_NEGLIGIBLE = 8 << 10
+"""Bits that no file gains by."""
 
 
 def _worth_passing_on(channels: int, weights: int, bits: int) -> bool:
     """Whether errors of ``bits`` in so many channels are worth the room of shares beside ``weights``: from six bits on
     they are so small that shares which take a large part of the file are not."""
-    return bits < EVEN_FROM or _SHARE_BITS * channels * (channels - 1) / 2 <= _WORTH * bits * weights
+    room = _SHARE_BITS * channels * (channels - 1) / 2
+    return bits < EVEN_FROM or room <= max(_NEGLIGIBLE, _WORTH * bits * weights)
 
 
 @dataclass(frozen=True, kw_only=True)
