@@ -43,8 +43,8 @@ class Trainable(Protocol):
     longest: float | None
     """What a gradient that is longer is shortened to, as a multiple of the length of those of late; None: not."""
     worst: float | None
-    """A score that is worse than so many times the best leads nowhere: from there on the best at half the rates; None:
-    one that is not finite does."""
+    """A score that is worse than so many times the best, and has lost more than half of what the best won, leads
+    nowhere: from there on the best at half the rates; None: one that is not finite does."""
 
     def loss(self, step: int, lr: Tensor, hr: Tensor | None) -> Tensor:
         """A scalar, mean over the samples: ``lr`` ``(N, 3, h, w)`` and ``hr`` ``(N, 3, H, W)`` in 0–1."""
@@ -202,15 +202,20 @@ class _Run:
         on from the best."""
         if not self.scores and not math.isfinite(drop):
             raise OutputError("the quantized network that training starts from makes nothing of images; take more bits")
-        best, worst = min(self.scores.values(), default=math.inf), self._trainable.worst
-        if drop < best:
+        if drop < min(self.scores.values(), default=math.inf):
             self.best = {name: tensor.clone() for name, tensor in self._trainable.module.state_dict().items()}
-        elif not math.isfinite(drop) or (worst is not None and drop > worst * best + _NEGLIGIBLE):
+        elif self._leads_nowhere(drop):
             self._trainable.module.load_state_dict(self.best)
             self._optimizer.state.clear()
             self._length = None
             self._pace /= 2
         self.scores[self.step] = drop
+
+    def _leads_nowhere(self, drop: float) -> bool:
+        if not math.isfinite(drop) or self._trainable.worst is None:
+            return not math.isfinite(drop)
+        start, best = self.scores[0], min(self.scores.values())
+        return drop > max(self._trainable.worst * best, (start + best) / 2) + _NEGLIGIBLE
 
     def state(self) -> State:
         """All that :meth:`restore` needs."""

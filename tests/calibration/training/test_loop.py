@@ -138,6 +138,17 @@ def test_what_leads_nowhere_is_gone_back_on_and_gone_about_more_slowly() -> None
     assert toy.longest_move(24) == pytest.approx(rate(24) / 4, rel=1e-3)
 
 
+@pytest.mark.parametrize(("drop", "paces"), [(5.9, 1.0), (6.1, 0.5), (float("inf"), 0.5)])
+def test_what_keeps_half_of_what_was_won_may_go_on(tmp_path: Path, drop: float, paces: float) -> None:
+    toy = Toy()
+    toy.worst, toy.stop_at = 1.5, 13
+    store = Store(tmp_path / "state", {"recipe": {"steps": STEPS}})
+    with handled(toy.signal), pytest.raises(Stopped):
+        run(toy, store, Judge([10.0, 2.0, 3.0, drop]))
+    state = store.load()
+    assert state is not None and state.pace == paces
+
+
 class Stopped(BaseException):
     pass
 
