@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -42,6 +43,12 @@ class Given:
             for _, y in self._pairs(index):
                 yield y
 
+    def reach(self, axis: int) -> Tensor:
+        """Largest magnitudes in full precision, per channel, which ``axis`` counts, of all processes: ``(C,)``."""
+        own = [_reach(x, axis) for index in self._places for x, _ in self._pairs(index)]
+        found = distributed.gather(torch.stack(own).amax(0).cpu() if own else None)
+        return torch.stack([each for each in found if each is not None]).amax(0)
+
     def each(self, work: Callable[[Pairs], Result]) -> Iterator[Result]:
         """Results of ``work`` on one batch after the other, of all processes; it may be called in several threads."""
         for some in distributed.rounds(range(self._batches), self._workers.count):
@@ -51,6 +58,11 @@ class Given:
         for both in self._own[self._places[index]]:
             x, y = both.chunk(2)
             yield x, y
+
+
+def _reach(x: Tensor, axis: int) -> Tensor:
+    lowest, highest = torch.aminmax(x.movedim(axis, -1).flatten(0, -2), dim=0)
+    return torch.maximum(highest, -lowest)
 
 
 def rows_of(layer: Layer, x: Tensor) -> list[Tensor]:

@@ -27,12 +27,17 @@ from calibration.shelf import Shelf
 from calibration.workers import Workers
 from dfsq import distributed
 from dfsq.model import SRModel
-from dfsq.nn import InputQuantizer, QuantizedLayer, counterpart, replace
+from dfsq.nn import InputQuantizer, QuantizedLayer, channel_axis, counterpart, replace
 from dfsq.quantizers.weights import QuantizedWeight
 
 _TOGETHER = 2
 """Images of a batch."""
 _MEMORY = 200 << 20
+_FARTHEST = 2.0
+"""Multiple of what a channel reaches in full precision that ranges hold. At 2 bits the values of a patch may grow from
+layer to layer, and nothing would stop those of other images if ranges grew with them."""
+_SMALL = 0.1
+"""Share of the largest reach that every channel is granted."""
 
 
 @torch.no_grad()
@@ -130,13 +135,21 @@ def _input_quantizer(
     rounding: Rounding,
     extremes: ChannelRanges | None,
 ) -> InputQuantizer:
-    observer = rounding.observer(module, extremes)
+    observer, axis = rounding.observer(module, extremes), channel_axis(module)
+    reach = given.reach(axis)
+    most = _FARTHEST * torch.maximum(reach, _SMALL * reach.max())
     device = torch.device("cpu")
     for y in given.quantized():
-        observer.observe(y)
+        observer.observe(_within(y, most.to(y), axis))
         device = y.device
     observer.reduce(device)
     return rounding.input_quantizer(module, observer, bits, sensitivity).to(device)
+
+
+def _within(y: Tensor, most: Tensor, axis: int) -> Tensor:
+    """``y`` with the channels that ``axis`` counts no larger than ``most``, ``(C,)``: itself where that holds."""
+    limits = most.view([-1 if each == axis % y.dim() else 1 for each in range(y.dim())])
+    return y if bool((y.abs() <= limits).all()) else torch.clamp(y, -limits, limits)
 
 
 def _products(layer: Layer, quantizer: InputQuantizer | None, pairs: Pairs) -> list[Products]:
