@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from calibration.layers import Layer
+from calibration.observer import lowest_and_reach
 from calibration.workers import Workers
 from dfsq import distributed
 
@@ -45,7 +46,7 @@ class Given:
 
     def reach(self, axis: int) -> Tensor:
         """Largest magnitudes in full precision, per channel, which ``axis`` counts, of all processes: ``(C,)``."""
-        own = [_reach(x, axis) for index in self._places for x, _ in self._pairs(index)]
+        own = [lowest_and_reach(x, axis)[1] for index in self._places for x, _ in self._pairs(index)]
         found = distributed.gather(torch.stack(own).amax(0).cpu() if own else None)
         return torch.stack([each for each in found if each is not None]).amax(0)
 
@@ -58,11 +59,6 @@ class Given:
         for both in self._own[self._places[index]]:
             x, y = both.chunk(2)
             yield x, y
-
-
-def _reach(x: Tensor, axis: int) -> Tensor:
-    lowest, highest = torch.aminmax(x.movedim(axis, -1).flatten(0, -2), dim=0)
-    return torch.maximum(highest, -lowest)
 
 
 def rows_of(layer: Layer, x: Tensor) -> list[Tensor]:

@@ -25,6 +25,12 @@ _TINY = 2.0**-100
 """Smallest reach of these bins, for tensors of zeros."""
 
 
+def lowest_and_reach(x: Tensor, channel_axis: int) -> tuple[Tensor, Tensor]:
+    """The lowest value and the largest magnitude of every channel of ``x``: ``(C,)`` each."""
+    lowest, highest = torch.aminmax(x.movedim(channel_axis, -1).flatten(0, -2), dim=0)
+    return lowest, torch.maximum(highest, -lowest)
+
+
 class HistogramObserver:
     """Counts the channel-wise normalized input of one layer on the grid of the universal set.
 
@@ -51,9 +57,8 @@ class HistogramObserver:
     def observe(self, x: Tensor) -> None:
         """Count one batch: samples on axis 0, channels on the layer's channel axis."""
         self.samples += len(x)
-        lowest, highest = torch.aminmax(x.movedim(self._channel_axis, -1).flatten(0, -2), dim=0)
+        lowest, reach = lowest_and_reach(x, self._channel_axis)
         self.signed = self.signed or bool(lowest.amin() < 0)
-        reach = torch.maximum(highest, -lowest)
         self._reach = reach if self._reach is None else torch.maximum(self._reach, reach)
         channels = len(reach)
         for signed in (True,) if self.signed else (True, False):
