@@ -116,7 +116,7 @@ SAFE_BITS = 7
     "--headroom",
     metavar="X|none",
     type=Number(float, limits.HEADROOM, "none"),
-    help="Activations saturate beyond X times what calibration saw.  [default: the recipe's; accurate 1.5, paper none]",
+    help="Activations saturate beyond X times what calibration saw.  [default: the recipe's; accurate 3, paper none]",
 )
 @click.option(
     "--block",

@@ -70,7 +70,7 @@ class ByChannel(Planned):
     )
     restarts: int = choice(5, "of kmeans, per channel", limits=limits.RESTARTS, only={"selector": ("kmeans",)})
     headroom: float | None = choice(
-        1.5, "saturate beyond this multiple of the spread seen; null: never (paper)", limits=limits.HEADROOM
+        3.0, "saturate beyond this multiple of the spread seen; null: never (paper)", limits=limits.HEADROOM
     )
     block: int | None = choice(
         None,

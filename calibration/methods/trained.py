@@ -68,7 +68,7 @@ class Trained(ByTraining):
     )
     feedback: bool = choice(True, "round channels one after the other, errors passed on")
     headroom: float | None = choice(
-        1.5,
+        3.0,
         "saturate beyond this multiple of the spread seen, unless ranges become fixed; null: never",
         limits=limits.HEADROOM,
         only={"ranges": (_AUTO, _SAMPLE)},
