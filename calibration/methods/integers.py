@@ -57,6 +57,11 @@ class Integers(ByTensor):
             raise UsageError("`target` onnxruntime rounds outputs too, which needs `compensation`")
 
     @property
+    def for_engines(self) -> bool:
+        """It makes what they run."""
+        return True
+
+    @property
     def quantizes_operands(self) -> bool:
         """Engines take attention's products in full precision."""
         return False

@@ -106,11 +106,6 @@ class Planned(Recipe):
         """By whose integers the time is reckoned that layers take."""
         return "openvino"
 
-    @property
-    def for_engines(self) -> bool:
-        """Whether it makes integers that engines run, whose bits are those that engines take."""
-        return self.weights == "symmetric"
-
     @abstractmethod
     def observer(self, layer: nn.Module, extremes: ChannelRanges | None = None) -> Observer:
         """An observer for the input of ``layer``; ranges are to hold ``extremes`` too, whatever is observed."""

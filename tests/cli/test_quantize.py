@@ -30,6 +30,13 @@ def test_one_command_from_checkpoint_to_artifact_and_scores(dfsq: Callable) -> N
     assert model(torch.rand(1, 3, 8, 8)).shape == (1, 3, 16, 16)
 
 
+@pytest.mark.parametrize("recipe", ["fast", "accurate", "minmax"])
+def test_symmetric_weights_alone_are_no_integers_for_engines(dfsq: Callable, recipe: str) -> None:
+    run = dfsq(*QUICK, "--recipe", recipe, "--weights", "symmetric", "--bits", "4")
+    assert Path("model-w4a4.safetensors").exists()
+    assert "next: dfsq eval model.pth model-w4a4.safetensors" in run.err
+
+
 def test_evenly_spaced_points_are_called_so(dfsq: Callable) -> None:
     assert "evenly spaced points, mse weights" in dfsq(*QUICK, "--bits", "8").out
     assert "exact selection, mse weights" in dfsq(*QUICK, "--w-bits", "8", "--a-bits", "4").out
