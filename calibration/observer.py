@@ -138,13 +138,13 @@ class TensorObserver:
         self.samples += len(x)
         low, high = float(x.amin()), float(x.amax())
         self._low, self._high = min(self._low, low), max(self._high, high)
-        self._reach(math.frexp(max(-low, high, _TINY))[1])
+        self._extend(math.frexp(max(-low, high, _TINY))[1])
         values = x.flatten(1)
         values = values[:, :: max(1, values.shape[1] // _SAMPLED)].flatten()
         index = (values * (_HALF * 2.0**-self._exponent)).floor_().clamp_(-_HALF, _HALF - 1).int() + _HALF
         self._counts += torch.bincount(index, minlength=2 * _HALF).cpu()
 
-    def _reach(self, exponent: int) -> None:
+    def _extend(self, exponent: int) -> None:
         """Merge bins until they reach to 2^``exponent`` at least."""
         if exponent > self._exponent:
             merged = 2 ** min(exponent - self._exponent, _HALF.bit_length() - 1)
@@ -158,7 +158,7 @@ class TensorObserver:
         seen = distributed.gather((self.samples, self._low, self._high, self._exponent))
         samples, lows, highs, exponents = zip(*seen, strict=True)
         self.samples, self._low, self._high = sum(samples), min(lows), max(highs)
-        self._reach(max(exponents))
+        self._extend(max(exponents))
         self._counts = distributed.total(self._counts.to(device)).cpu()
 
     def limits(self) -> tuple[float, float]:

@@ -29,10 +29,8 @@ from cli.options import (
 )
 from cli.outputs import check_artifact, check_inputs_survive, check_outputs, image_files, with_pictures, write_reports
 from cli.pictures import Gallery
-from cli.provenance import provenance, with_artifacts
-from cli.quantized import allocation, bits_in_name, next_command, quantized_facts
-from cli.scoring import find_sets, score_models
-from cli.shares import share_document, share_facts
+from cli.quantized import Quantized, allocation, bits_in_name, next_command
+from cli.scoring import find_sets
 from cli.training import forget, train_model, training_options
 from cli.values import Number, NumberFor
 from dfsq import distributed, limits
@@ -234,13 +232,8 @@ def quantize(
     import calibration
     import dfsq
     from calibration import target
-    from dfsq.artifact import read_header
     from dfsq.evaluation import samples
-    from dfsq.networks.multiply_adds import of_model
-    from dfsq.report.findings import Findings
-    from dfsq.report.report import Report, bits_of
     from dfsq.report.sections.scores import identity
-    from dfsq.runtime import rounded_by
 
     device = prepare(device, compile_, quiet, calibrates=True)
     recipe = calibration.recipe(recipe_name, **changes)
@@ -279,61 +272,39 @@ def quantize(
     else:
         quantized = quantize_model(model, recipe, calib, quiet, is_lr=calib_is_lr)
     seconds = time.monotonic() - began
-    checks = [] if aim is None else [aim.check(output.name)]
     size = dfsq.save(quantized, output)
     if recipe.trains:
         forget(output)
     if not calib:
         note("calibrated on sample photographs; give your own with --calib PATH", quiet)
-    shares = of_model(quantized)
-    took = f"{seconds:.0f} s, activations rounded by {rounded_by()}"
-    facts = (
-        quantized_facts(quantized, recipe, size)
-        | {"took": took}
-        | share_facts(shares, "quantized", "with quantized weights alone")
-    )
+    made = Quantized(checkpoint, output, recipe, model, quantized, size, seconds, aim)
+    gallery = Gallery(*made.names)
+    keep = gallery.add if with_pictures(reports) else lambda name, image: None
+    scored = None if no_eval else made.scored(benchmarks, quiet, keep)
+    if not distributed.is_main():
+        return _code(made.checks)  # without the file that is told of
+    facts = made.facts()
     if not calib:
         facts["calibration"] += ", left halves of two sample photographs"
-    if aim is not None:
-        facts |= aim.facts()
-    if root is None and not no_eval:
-        facts["evaluated on"] = samples.NOTE
-    report = None
-    if no_eval:
+    if scored is None:
         facts["network"] = identity(quantized.info.architecture, quantized.scale, quantized.info.identified())
     else:
-        names = (Path(checkpoint).name, output.name)
-        if names[0] == names[1]:
-            names = (checkpoint, str(output))
-        gallery = Gallery(*names)
-        keep = gallery.add if with_pictures(reports) else lambda name, image: None
-        float32 = 4 * sum(parameter.numel() for parameter in model.parameters())
-        scored = score_models(((names[0], model, float32), (names[1], quantized, size)), benchmarks, quiet, keep)
-        if not distributed.is_main():
-            return _code(checks)  # without the file that the report tells of
-        details = {
-            "quantization": read_header(output),
-            "seconds": round(seconds, 1),
-            "multiply_adds": share_document(shares),
-        }
-        files = {names[0]: checkpoint, names[1]: str(output)}
-        report = with_artifacts(Report(scored, details), files)
-        title = f"{names[0]} at {bits_of(scored[1])}"
-        seen = gallery.findings(model, quantized)
-        write_reports(reports, Findings(report, title, facts=facts, checks=checks, **seen, **provenance(files)))
+        if root is None:
+            facts["evaluated on"] = samples.NOTE
+        write_reports(reports, made.findings(scored, facts, gallery))
     print_table(f"Wrote {output}", ("", ""), list(facts.items()))
     if recipe.avg_bits is not None:
         print_table("Allocation", ("layer", "weight bits", "activation bits"), allocation(quantized), (1, 2))
-    if report is not None:
-        print_report(report)
+    if scored is not None:
+        print_report(scored)
     flags = checkpoint_flags(arch, arch_args, scale, rgb_range, force)
     note(f"next: {next_command(checkpoint, output, recipe, flags, data, scored=root is not None)}", quiet)
-    for check in checks:
+    for check in made.checks:
         if check.passed:
             note(str(check), quiet)
-        elif distributed.is_main():
+        else:
             tell(f"{check}; {output} is the best that was found")
-    return _code(checks)
+    return _code(made.checks)
 
 
 def _code(checks: Sequence[Check]) -> int:
