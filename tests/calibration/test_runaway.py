@@ -41,7 +41,7 @@ def test_ranges_do_not_go_along(method: str) -> None:
     y = X.clone()
     y[1] *= 1000
     inputs = quantized(method, y).input_quantizer
-    assert float(inputs(y).abs().max()) < 4  # twice what full precision has, and half as much again
+    assert float(inputs(y).abs().max()) < 7  # twice what full precision has, and three times that
     assert distance(inputs(X), X) < 0.04  # the other image has as many levels as before
 
 
