@@ -90,7 +90,7 @@ def read(folder: Path, text: str) -> Recipe:
 
 @pytest.mark.parametrize(("name", "text"), [("accurate", ACCURATE), ("int8", INT8), ("percentile", PERCENTILE)])
 def test_shipped_files_mean_what_ships_now(tmp_path: Path, name: str, text: str) -> None:
-    since = {"block": None, "columns": False, "headroom": 1.5} if name == "accurate" else {}  # none, none and less
+    since = {"block": None, "columns": False, "headroom": 1.5} if name == "accurate" else {}  # as it was then
     assert read(tmp_path, text) == recipe(name, patches=32, **since)
 
 
