@@ -283,7 +283,7 @@ def quantize(
     scored = None if no_eval else made.scored(benchmarks, quiet, keep)
     if not distributed.is_main():
         return _code(made.checks)  # without the file that is told of
-    facts = made.facts()
+    facts, report = made.facts(), None
     if not calib:
         facts["calibration"] += ", left halves of two sample photographs"
     if scored is None:
@@ -291,12 +291,14 @@ def quantize(
     else:
         if root is None:
             facts["evaluated on"] = samples.NOTE
-        write_reports(reports, made.findings(scored, facts, gallery))
+        findings = made.findings(scored, facts, gallery)
+        report = findings.report
+        write_reports(reports, findings)
     print_table(f"Wrote {output}", ("", ""), list(facts.items()))
     if recipe.avg_bits is not None:
         print_table("Allocation", ("layer", "weight bits", "activation bits"), allocation(quantized), (1, 2))
-    if scored is not None:
-        print_report(scored)
+    if report is not None:
+        print_report(report)
     flags = checkpoint_flags(arch, arch_args, scale, rgb_range, force)
     note(f"next: {next_command(checkpoint, output, recipe, flags, data, scored=root is not None)}", quiet)
     for check in made.checks:

@@ -25,6 +25,7 @@ def test_one_command_from_checkpoint_to_artifact_and_scores(dfsq: Callable) -> N
     assert run.code == 0
     for expected in ("4 at W3A3", "× smaller", "32 patches of 96×96", "Set5 ×2", "Set14 ×2", "FP32", "W3A3"):
         assert expected in run.out
+    assert "What is quantized" not in run.out  # which the first table tells
     model = api.load("model-w3a3.safetensors")
     assert model.quantization is not None
     assert model(torch.rand(1, 3, 8, 8)).shape == (1, 3, 16, 16)
