@@ -10,7 +10,7 @@ from calibration.methods.planned import Planned
 from calibration.progress import Progress
 from calibration.recipes.choice import choice, shown
 from calibration.recipes.recipe import METHODS, Recipe
-from calibration.recipes.values import EVEN_FROM, SELECTORS, UNIVERSALS, WEIGHTS
+from calibration.recipes.values import EVEN_FROM, HEADROOM, SELECTORS, UNIVERSALS, WEIGHTS
 from dfsq import limits
 from dfsq.errors import UsageError
 from dfsq.quantizers.universal import UniversalSet
@@ -70,7 +70,7 @@ class ByChannel(Planned):
     )
     restarts: int = choice(5, "of kmeans, per channel", limits=limits.RESTARTS, only={"selector": ("kmeans",)})
     headroom: float | None = choice(
-        3.0, "saturate beyond this multiple of the spread seen; null: never (paper)", limits=limits.HEADROOM
+        HEADROOM, "saturate beyond this multiple of the spread seen; null: never (paper)", limits=limits.HEADROOM
     )
     block: int | None = choice(
         None,

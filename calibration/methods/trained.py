@@ -14,6 +14,7 @@ from calibration.methods.planned import SCOPE, SCOPES
 from calibration.progress import Progress
 from calibration.recipes.choice import choice
 from calibration.recipes.recipe import register
+from calibration.recipes.values import HEADROOM
 from dfsq import limits
 from dfsq.errors import UsageError
 from dfsq.plurals import counted
@@ -68,7 +69,7 @@ class Trained(ByTraining):
     )
     feedback: bool = choice(True, "round channels one after the other, errors passed on")
     headroom: float | None = choice(
-        3.0,
+        HEADROOM,
         "saturate beyond this multiple of the spread seen, unless ranges become fixed; null: never",
         limits=limits.HEADROOM,
         only={"ranges": (_AUTO, _SAMPLE)},

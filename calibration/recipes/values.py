@@ -8,6 +8,8 @@ UNIVERSALS = ("additive", "even")
 """Sets that points are taken from."""
 EVEN_FROM = 6
 """Bits from which points are evenly spaced: selected ones do hardly better, and take more room."""
+HEADROOM = 3.0
+"""Multiple of the spread seen beyond which activations saturate: docs/accuracy.md."""
 WEIGHTS = ("minmax", "mse", "subset", "symmetric")
 """What ``--weights`` takes, see :mod:`calibration.weights`."""
 PRECISIONS = ("auto", "f32", "bf16")
